@@ -1,0 +1,95 @@
+"""Checks for arrays that values hold: one sentence for every way an array can be wrong.
+
+Shapes are written as letters and numbers, "N 4" or "H W 3". A letter stands for any length, and
+for the same length wherever it is given: `freeze("masks", m, bool, "N H W", N=3)`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from visionweave.errors import ValueTypeError
+
+__all__ = ["freeze", "pick"]
+
+Array = npt.NDArray[Any]
+
+
+def freeze(
+    name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: str, **sizes: int
+) -> Array:
+    """Return `value` as a read-only array of `dtype` and `shape`, without copying where it can.
+
+    Whole numbers may become floats and Python lists may become any dtype; nothing else is
+    converted, because a silent cast of pixels or masks hides a mistake. The caller hands the
+    array over: writing to the original later would change the value.
+
+    Raises:
+        ValueTypeError: the dtype or shape differs, or a float is NaN or infinite.
+    """
+    wanted = np.dtype(dtype)
+    array = np.asarray(value)
+    if array.size == 0 and not isinstance(value, np.ndarray):
+        array = array.astype(wanted)  # np.asarray([]) is float64 of shape (0,)
+        if array.ndim == 1 and len(shape.split()) > 1:
+            array = array.reshape([0] + [_length(part, sizes) for part in shape.split()[1:]])
+    if array.dtype != wanted:
+        array = _cast(name, array, wanted, is_literal=not isinstance(value, np.ndarray))
+    _check_shape(name, array, shape, sizes)
+    if wanted.kind == "f" and not np.isfinite(array).all():
+        raise ValueTypeError(f"{name} must hold finite numbers; got NaN or infinity")
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def pick(which: npt.ArrayLike, count: int) -> npt.NDArray[np.intp]:
+    """Return the positions among `count` that a bool mask (count,) or integer indices choose.
+
+    Raises:
+        ValueTypeError: an index is out of range, or `which` is neither mask nor indices.
+    """
+    chosen = np.atleast_1d(np.asarray(which))
+    if chosen.size == 0:
+        return np.zeros(0, np.intp)
+    if chosen.dtype.kind not in "biu" or (chosen.dtype == bool and chosen.shape != (count,)):
+        raise ValueTypeError(
+            f"choose among {count} with a bool mask of shape ({count},) or with integers; "
+            f"got {chosen.dtype} of shape {chosen.shape}"
+        )
+    try:
+        return np.asarray(np.arange(count)[chosen].reshape(-1), np.intp)
+    except IndexError as error:
+        raise ValueTypeError(str(error)) from None
+
+
+def _cast(name: str, array: Array, wanted: np.dtype[Any], *, is_literal: bool) -> Array:
+    safe = wanted.kind == "f" and array.dtype.kind in "fiu"
+    whole = wanted.kind in "iu" and array.dtype.kind in "iu"
+    if whole and array.size:
+        info = np.iinfo(wanted)
+        whole = bool(array.min() >= info.min) and bool(array.max() <= info.max)
+    literal_bool = is_literal and wanted.kind == "b" and bool(np.isin(array, (0, 1)).all())
+    if safe or literal_bool or (whole and (is_literal or wanted.itemsize > 1)):
+        return array.astype(wanted)
+    raise ValueTypeError(f"{name} must be {wanted}; got {array.dtype} of shape {array.shape}")
+
+
+def _check_shape(name: str, array: Array, shape: str, sizes: dict[str, int]) -> None:
+    parts = shape.split()
+    fits = array.ndim == len(parts) and all(
+        _length(part, sizes) in (-1, length)
+        for part, length in zip(parts, array.shape, strict=True)
+    )
+    if not fits:
+        known = ", ".join(f"{letter}={sizes[letter]}" for letter in parts if letter in sizes)
+        law = f"({', '.join(parts)})" + (f" with {known}" if known else "")
+        raise ValueTypeError(f"{name} must have shape {law}; got {array.shape}")
+
+
+def _length(part: str, sizes: dict[str, int]) -> int:
+    """The length that a letter or number of a shape stands for; -1 when any length will do."""
+    return int(part) if part.isdigit() else sizes.get(part, -1)

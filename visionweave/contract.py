@@ -1,0 +1,275 @@
+"""What a node is. This docstring is the contract; `node` enforces it when a class is made.
+
+A node is a class with a decorator and a method `run`:
+
+    @node("boxes.filter")
+    class Filter(Node):
+        \"\"\"Keep the boxes that score well. (`visionweave nodes` shows this line.)\"\"\"
+
+        def __init__(self, min_score: Annotated[float, Field(ge=0, le=1)] = 0.5) -> None:
+            self.min_score = min_score
+
+        def run(self, boxes: Boxes) -> Boxes:
+            return boxes[boxes.scores >= self.min_score]
+
+- **Ports** are the parameters of `run`, annotated with value types: `Image`, `Boxes | Points`,
+  `list[Cutout]`. A parameter with a default need not be connected.
+- **Outputs** are its return annotation: a value type, a list of one, or a NamedTuple of those,
+  whose fields are then separate outputs (`$step.field`).
+- **Settings** are the parameters of `__init__`, annotated for pydantic. Building a node is free:
+  `__init__` keeps its settings and does nothing else.
+- `run` is a function of its arguments and settings: it keeps nothing from call to call, changes no
+  argument, and may be called in any order. Whatever it raises fails this one item alone.
+- A `ModelNode` also has `load`, and its `run` is a coroutine (see `visionweave.deferred`).
+- `version` is raised when the results change for the same settings and inputs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from visionweave.errors import NodeError, PipelineError
+from visionweave.photo import Fit
+from visionweave.types import PortType, read_annotation
+
+if TYPE_CHECKING:
+    from visionweave.runtime import Runtime
+    from visionweave.settings import SettingsModel
+
+__all__ = ["RESERVED", "ModelNode", "Node", "NodeSpec", "Port", "node"]
+
+N = TypeVar("N", bound="type[Node]")
+
+RESERVED = frozenset({"node"})
+"""Names that mean something else in a step of a pipeline file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One parameter of a node's `run`."""
+
+    name: str
+    type: PortType
+    optional: bool
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """What is known of a node class without building one.
+
+    Attributes:
+        id: the name in pipeline files, "family.verb".
+        version: raised by the author when results change.
+        cls: the class.
+        ports: the inputs by name, in the order of `run`'s parameters.
+        outputs: the outputs by name; the single output of most nodes is called "".
+        paper: where the method comes from; "" for a node without one.
+        license: the licence of the model's code; checkpoints have their own in weights.lock.
+    """
+
+    id: str
+    version: int
+    cls: type[Node]
+    ports: dict[str, Port]
+    outputs: dict[str, PortType]
+    paper: str = ""
+    license: str = ""
+
+    @functools.cached_property
+    def settings(self) -> SettingsModel:
+        """The pydantic model of the settings; made when first asked for."""
+        from visionweave.settings import make_settings_model
+
+        return make_settings_model(self.cls)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the class's docstring."""
+        doc = inspect.getdoc(self.cls) or ""
+        return doc.partition("\n")[0].strip()
+
+    @property
+    def is_async(self) -> bool:
+        """Whether `run` is a coroutine, so that the engine batches its awaited calls."""
+        return inspect.iscoroutinefunction(self.cls.run)
+
+    @property
+    def signature(self) -> str:
+        """Ports and outputs on one line: "image: Image, boxes?: Boxes -> Masks"."""
+        ports = (f"{p.name}{'?' if p.optional else ''}: {p.type}" for p in self.ports.values())
+        named = (f"{name}: {kind}" if name else str(kind) for name, kind in self.outputs.items())
+        return f"{', '.join(ports)} -> {', '.join(named)}"
+
+
+class Node:
+    """The base of all nodes; see the contract on top of this file."""
+
+    spec: ClassVar[NodeSpec]
+    settings: Mapping[str, Any] = types.MappingProxyType({})
+    """The settings this node was built with, defaults included, as plain JSON data."""
+    run: Callable[..., Any]
+
+    def __init__(self) -> None:
+        """A node without settings."""
+
+    def fit(self) -> Fit | None:
+        """The size this node shrinks its images to; None when it needs them at full resolution.
+
+        A photo whose consumers all shrink it is decoded at a reduced scale, and they read it with
+        `Image.shrunk`.
+        """
+        return None
+
+    def forward_context(self) -> AbstractContextManager[None]:
+        """The context in which the engine runs this node's batched methods."""
+        return nullcontext()
+
+    def __call__(self, *args: Any, **ports: Any) -> Any:
+        """Connect the node to symbolic inputs, or run it at once on values.
+
+        With an `Input` or the output of another call among the arguments, this adds a step to the
+        pipeline being written and returns its output; nothing runs. With values alone (or plain
+        data such as a path or a list of phrases), it runs and returns the result.
+
+        Raises:
+            PipelineError: a port is unknown, unbound, or bound to a value of the wrong type.
+            NodeFailed: the node ran and failed.
+        """
+        from visionweave.chain import call  # the chain builds graphs out of nodes
+
+        return call(self, args, ports)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return f"{type(self).__name__}({settings})"
+
+
+class ModelNode(Node):
+    """A node with a model: free to build, loaded once per job, fed with batches.
+
+    Class attributes that a node states:
+        tolerance: the largest difference from its fp32 result that low precision may make, in the
+            units its docstring names; a test measures it.
+    """
+
+    tolerance: ClassVar[float | None] = None
+    runtime: Runtime | None = None
+
+    def load(self, runtime: Runtime) -> None:
+        """Import the model library, read verified weights, and put the model on the device."""
+        raise NotImplementedError
+
+    def unload(self) -> None:
+        """Forget the model; what `load` stored besides is the subclass's to drop."""
+        self.runtime = None
+
+    def ensure_loaded(self, runtime: Runtime) -> None:
+        """Load the model unless it is loaded on `runtime` already. The engine calls it."""
+        if self.runtime is not runtime:
+            self.load(runtime)
+            self.runtime = runtime
+
+    def forward_context(self) -> AbstractContextManager[None]:
+        """No gradients, and autocast to the runtime's precision."""
+        return nullcontext() if self.runtime is None else self.runtime.forward()
+
+
+def node(id: str, *, version: int = 1, paper: str = "", license: str = "") -> Callable[[N], N]:
+    """Make a class a node, and check it against the contract on top of this file.
+
+    Args:
+        id: "family.verb", lower case.
+        version: raise it when results change for the same settings and inputs.
+        paper: where the method comes from, for the museum label.
+        license: the licence of the model's code.
+
+    Raises:
+        NodeError: the class breaks the contract; the message says how.
+    """
+
+    def decorate(cls: N) -> N:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", id):
+            raise NodeError(f"{cls.__qualname__}: a node's id is like 'family.verb'; got {id!r}")
+        if not (isinstance(cls, type) and issubclass(cls, Node)):
+            raise NodeError(f"{cls.__qualname__}: a node is a subclass of visionweave.Node")
+        ports, outputs = _read_run(cls)
+        for name in list(inspect.signature(cls.__init__).parameters)[1:]:
+            if name in ports or name in RESERVED:
+                other = "a port" if name in ports else "a word of pipeline files"
+                raise NodeError(f"{cls.__qualname__}: setting '{name}' is also {other}; rename it")
+        cls.spec = NodeSpec(id, version, cls, ports, outputs, paper, license)
+        cls.__init__ = _checked_init(cls.__init__)  # type: ignore[method-assign]
+        return cls
+
+    return decorate
+
+
+def _read_run(cls: type[Node]) -> tuple[dict[str, Port], dict[str, PortType]]:
+    where = f"{cls.__qualname__}.run"
+    if not inspect.isfunction(cls.__dict__.get("run", getattr(cls, "run", None))):
+        raise NodeError(f"{where}: a node has a method `run`")
+    try:
+        hints = typing.get_type_hints(cls.run)
+    except NameError as error:
+        raise NodeError(
+            f"{where}: {error}; import its types where the module can see them"
+        ) from None
+    ports = {}
+    for name, parameter in list(inspect.signature(cls.run).parameters.items())[1:]:
+        kind = read_annotation(hints.get(name))
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise NodeError(f"{where}: a node names its ports; {parameter} names none")
+        if kind is None or name in RESERVED:
+            raise NodeError(
+                f"{where}: port '{name}' must be annotated with a value type, a list of one or a "
+                f"union, and not be called 'node'; got {hints.get(name)!r}"
+            )
+        optional = parameter.default is not parameter.empty
+        ports[name] = Port(name, kind, optional, parameter.default if optional else None)
+    return ports, _read_outputs(where, hints.get("return"))
+
+
+def _read_outputs(where: str, annotation: Any) -> dict[str, PortType]:
+    single = read_annotation(annotation)
+    if single is not None:
+        return {"": single}
+    if isinstance(annotation, type) and issubclass(annotation, tuple):
+        fields = typing.get_type_hints(annotation)
+        kinds = {name: read_annotation(hint) for name, hint in fields.items()}
+        found = {name: kind for name, kind in kinds.items() if kind is not None}
+        if found and len(found) == len(kinds):
+            return found
+    raise NodeError(
+        f"{where}: a node returns a value type, a list of one, or a NamedTuple of those; "
+        f"got {annotation!r}"
+    )
+
+
+def _checked_init(init: Callable[..., None]) -> Callable[..., None]:
+    """Wrap `__init__`: check the settings, keep them as `self.settings`, then call it."""
+
+    @functools.wraps(init)
+    def __init__(self: Node, *args: Any, **kwargs: Any) -> None:
+        from visionweave.settings import check_settings
+
+        model = self.spec.settings
+        if len(args) > len(model.model_fields):
+            raise TypeError(f"{type(self).__name__} has {len(model.model_fields)} settings")
+        given = dict(zip(model.model_fields, args, strict=False)) | kwargs
+        settings, problems = check_settings(model, given, where=self.spec.id)
+        if problems:
+            raise PipelineError(problems)
+        plain = model.model_construct(**settings).model_dump(mode="json")
+        self.settings = types.MappingProxyType(plain)
+        init(self, **settings)
+
+    return __init__

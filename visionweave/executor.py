@@ -1,0 +1,188 @@
+"""The executor: runs a plan over a stream of items.
+
+The policy, all of it:
+
+- Items are taken in **chunks** (`items.py`): a chunk goes through the graph step by step, each step
+  over all its items and all their objects. The next chunk is decoded meanwhile.
+- A step that repeats along axes is expanded into one **call** per element, in order; a node with a
+  model gets the calls of the whole chunk at once and batches them (`batching.py`).
+- A value is **dropped after its last reader**; what an output needs is kept until its item is
+  handed out. So memory is bounded by the chunk, however long the stream.
+- Each model is **loaded** when its step first has something to do, once.
+- A call that **fails** leaves a `Failed` in its place. Steps that need it pass it on and are not
+  run; a step that takes a whole list gets the elements that did not fail. Everything else goes on.
+- Results come **in the order** of the items, and depend on neither chunk nor batch size.
+
+Whatever wants to watch is an `Observer`; nothing here prints, measures or stores.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from visionweave.batching import Batcher, Limits, Raised
+from visionweave.calls import Call, expand, resolve, without_failures
+from visionweave.contract import ModelNode
+from visionweave.errors import NodeFailed
+from visionweave.items import Failed, Item, read_chunks
+from visionweave.observe import Observer
+from visionweave.plan import Plan, PlannedStep
+from visionweave.runtime import Runtime
+
+__all__ = ["CHUNK", "Options", "Result", "execute"]
+
+CHUNK = 64
+"""Items in a chunk: two batches of the smallest models, and few enough to hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run, none of which changes what comes out.
+
+    Attributes:
+        runtime: the device and precision.
+        chunk: the largest number of items in a chunk.
+        limits: the largest batches to try.
+        observers: who is told what happens.
+    """
+
+    runtime: Runtime = field(default_factory=Runtime.get)
+    chunk: int = CHUNK
+    limits: Limits = field(default_factory=Limits)
+    observers: Sequence[Observer] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one item.
+
+    `result["masks"]` is an output; it raises the NodeFailed because of which there is none.
+
+    Attributes:
+        name: the photo's name, or "item 3".
+        outputs: the outputs by name: a value, or a (nested) list with those that did not fail.
+            An output that failed as a whole is missing.
+        failures: all that failed on the way, objects and whole steps, in order.
+    """
+
+    name: str
+    outputs: dict[str, Any]
+    failures: tuple[NodeFailed, ...] = ()
+    missing: dict[str, NodeFailed] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+    def __getitem__(self, output: str) -> Any:
+        if output in self.missing:
+            raise self.missing[output]
+        return self.outputs[output]
+
+
+def execute(plan: Plan, source: Iterable[Any], options: Options) -> Iterator[Result]:
+    """Run `plan` over `source`, whose elements are as `items.make_item` takes them.
+
+    Yields:
+        One result per item, in order. A result is handed out when its chunk is done.
+    """
+    run = _Run(plan, options)
+    with ExitStack() as stack:
+        stack.callback(run.tell, "run_finished")
+        pool = _pool(plan, options, stack)
+        run.tell("run_started", plan)
+        for chunk in read_chunks(plan, source, options.chunk, pool):
+            for result in run.chunk(chunk, pool):
+                run.tell("item_finished", result)
+                yield result
+
+
+def _pool(plan: Plan, options: Options, stack: ExitStack) -> Executor | None:
+    """Worker threads where something is decoded or prepared; a single item needs none."""
+    busy = plan.reads_images or any(step.spec.is_async for step in plan.steps)
+    if not busy or options.chunk == 1:
+        return None
+    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="visionweave")
+    stack.callback(pool.shutdown, cancel_futures=True)
+    return pool
+
+
+class _Run:
+    """The state of one run: nothing but what is passed to every step."""
+
+    def __init__(self, plan: Plan, options: Options) -> None:
+        self.plan, self.options = plan, options
+
+    def tell(self, event: str, *details: Any) -> None:
+        for observer in self.options.observers:
+            getattr(observer, event)(*details)
+
+    def chunk(self, items: list[Item], pool: Executor | None) -> Iterator[Result]:
+        """Take a chunk through all steps, and hand out its results."""
+        self.tell("chunk_started", [item.name for item in items])
+        # One column of values per slot, one value per item in each.
+        columns: list[list[Any]] = [[] for _ in range(self.plan.slots)]
+        for place, planned in enumerate(self.plan.inputs):
+            columns[planned.slot] = [item.values[place] for item in items]
+        for item in items:
+            item.values.clear()
+        for step in self.plan.steps:
+            self._step(step, items, columns, pool)
+            for slot in step.releases:
+                columns[slot] = []
+        outputs = {name: columns[slot] for name, slot in self.plan.outputs.items()}
+        del columns
+        for index, item in enumerate(items):
+            given = {name: column[index] for name, column in outputs.items()}
+            for column in outputs.values():
+                column[index] = None
+            yield _result(item, given)
+
+    def _step(
+        self, step: PlannedStep, items: list[Item], columns: list[list[Any]], pool: Executor | None
+    ) -> None:
+        """Run one step over a chunk, and put its results into their columns."""
+        calls: list[Call] = []
+        shapes = [expand(step, index, columns, calls) for index in range(len(items))]
+        self.tell("step_started", step, len(calls))
+        started = time.perf_counter()
+        if calls:
+            self._run_calls(step, calls, pool)
+        for call in calls:
+            call.settle(step, items[call.item])
+        for name, slot in step.slots.items():
+            columns[slot] = [resolve(shape, name) for shape in shapes]
+        self.tell("step_finished", step, len(calls), time.perf_counter() - started)
+
+    def _run_calls(self, step: PlannedStep, calls: list[Call], pool: Executor | None) -> None:
+        node = step.node
+        if isinstance(node, ModelNode) and node.runtime is not self.options.runtime:
+            self.tell("model_loading", step)
+            node.ensure_loaded(self.options.runtime)
+        if step.spec.is_async:
+            batcher = Batcher(
+                self.options.limits, pool, lambda *d: self.tell("batch_finished", step, *d)
+            )
+            outcomes = batcher.run(node, [call.arguments for call in calls])
+            for call, outcome in zip(calls, outcomes, strict=True):
+                call.outcome = outcome
+            return
+        run = node.run
+        for call in calls:
+            try:
+                call.outcome = run(*call.arguments)
+            except Exception as error:  # whatever a node raises fails this call alone
+                call.outcome = Raised(error)
+
+
+def _result(item: Item, given: dict[str, Any]) -> Result:
+    missing = {n: value.error for n, value in given.items() if isinstance(value, Failed)}
+    outputs = {n: without_failures(value) for n, value in given.items() if n not in missing}
+    return Result(item.name, outputs, tuple(item.failures), missing)

@@ -1,0 +1,195 @@
+"""Items on their way in: from what the user gives to chunks of checked, decoded values.
+
+While the caller works on a chunk, the next one is decoded in worker threads. A chunk ends at its
+number of items or at its bytes of pixels, so that a folder of large photos takes no more memory
+than one of small ones; two chunks are in memory at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from visionweave.errors import (
+    ImageError,
+    NodeFailed,
+    PipelineError,
+    Problem,
+    ValueTypeError,
+    did_you_mean,
+)
+from visionweave.plan import Plan, PlannedInput
+from visionweave.types import PortType
+from visionweave.values import Image
+
+__all__ = ["Failed", "Item", "make_item", "read_chunks"]
+
+CHUNK_BYTES = 512 * 2**20
+"""The pixels of one chunk: 14 photos of 12 megapixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """In the place of a value: the failure because of which there is none."""
+
+    error: NodeFailed
+
+
+@dataclass(slots=True)
+class Item:
+    """One photo, or one set of inputs, on its way through the graph.
+
+    Attributes:
+        name: what it is called in results and failures.
+        values: a value or a Failed for each input, in the order of the plan's inputs.
+        failures: what went wrong with it so far.
+    """
+
+    name: str
+    values: list[Any]
+    failures: list[NodeFailed] = field(default_factory=list)
+
+    def images(self) -> Iterator[Image]:
+        """The photos among the values."""
+        for value in self.values:
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, Image):
+                    yield each
+
+    def pixel_bytes(self) -> int:
+        """How much memory its photos take when decoded at full size; unreadable ones take none."""
+        total = 0
+        for image in self.images():
+            try:
+                width, height = image.size_wh
+            except ImageError:
+                continue
+            total += 3 * width * height
+        return total
+
+    def decode(self, inputs: tuple[PlannedInput, ...]) -> None:
+        """Decode the photos; an input with an unreadable one becomes a Failed."""
+        for place, value in enumerate(self.values):
+            try:
+                for each in value if isinstance(value, list) else [value]:
+                    if isinstance(each, Image):
+                        each.decode()
+            except ImageError as error:
+                name = inputs[place].given.name
+                failure = NodeFailed(name, "", self.name, error="ImageError", reason=error.reason)
+                failure.__cause__ = error
+                self.values[place] = Failed(failure)
+                self.failures.append(failure)
+
+
+def make_item(plan: Plan, given: Any, index: int) -> Item:
+    """Check what was given for one item against the inputs, and convert it to values.
+
+    Args:
+        plan: the plan whose inputs are wanted.
+        given: a mapping of inputs by name, or the value of the only input without a default.
+        index: the item's number, for the name of one without a photo.
+
+    Raises:
+        PipelineError: an input is missing, unknown, or not of its type.
+    """
+    wanted = {each.given.name: each for each in plan.inputs}
+    if not isinstance(given, Mapping):
+        given = {_only_input(plan): given}
+    problems = [
+        Problem(
+            "inputs",
+            f"there is no input '{name}'",
+            expected=", ".join(wanted) or "none",
+            got=str(name),
+            fix=did_you_mean(str(name), wanted),
+        )
+        for name in given
+        if name not in wanted
+    ]
+    values = []
+    for name, each in wanted.items():
+        kind, default = each.given.type, each.given.default
+        try:
+            if name in given:
+                value = kind.coerce(given[name])
+            elif default is not None:
+                value = default.value
+            else:
+                raise ValueTypeError("nothing")
+        except ValueTypeError as error:
+            problems.append(_input_problem(name, kind, error))
+            continue
+        values.append(_for_fits(value, each))
+    if problems:
+        raise PipelineError(problems)
+    item = Item(f"item {index}", values)
+    first = next(item.images(), None)
+    if first is not None and first.origin.photo:
+        item.name = first.origin.photo
+    return item
+
+
+def _input_problem(name: str, kind: PortType, error: ValueTypeError) -> Problem:
+    got = str(error).rpartition("; got ")[2]  # "expected Image; got int 3", or another reason
+    return Problem("inputs", f"input '{name}' is wrong", str(kind), got)
+
+
+def _for_fits(value: Any, planned: PlannedInput) -> Any:
+    if isinstance(value, list):
+        return [_for_fits(each, planned) for each in value]
+    return value.for_fits(planned.fits) if isinstance(value, Image) else value
+
+
+def _only_input(plan: Plan) -> str:
+    names = [each.given.name for each in plan.inputs if each.given.default is None]
+    names = names or [each.given.name for each in plan.inputs]
+    if len(names) != 1:
+        what = "a single value was given, but the pipeline has several inputs"
+        fix = f"give a dict: {{{', '.join(f'{name!r}: ...' for name in names)}}}"
+        raise PipelineError([Problem("inputs", what, ", ".join(names), "one value", fix)])
+    return names[0]
+
+
+def read_chunks(
+    plan: Plan, source: Iterable[Any], size: int, pool: Executor | None
+) -> Iterator[list[Item]]:
+    """Read `source` in chunks of at most `size` items, decoding one chunk ahead in `pool`.
+
+    Without a pool photos are not decoded here, but when a node first asks for their pixels.
+    """
+    items = (make_item(plan, given, index) for index, given in enumerate(source))
+    chunks = _split(items, size)
+    if pool is None:
+        yield from chunks
+        return
+    ahead = None
+    for chunk in chunks:
+        futures = [pool.submit(item.decode, plan.inputs) for item in chunk]
+        if ahead is not None:
+            yield _wait(*ahead)
+        ahead = chunk, futures
+    if ahead is not None:
+        yield _wait(*ahead)
+
+
+def _split(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    chunk: list[Item] = []
+    room = CHUNK_BYTES
+    for item in items:
+        need = item.pixel_bytes()
+        if chunk and (len(chunk) >= size or need > room):
+            yield chunk
+            chunk, room = [], CHUNK_BYTES
+        chunk.append(item)
+        room -= need
+    if chunk:
+        yield chunk
+
+
+def _wait(chunk: list[Item], futures: list[Any]) -> list[Item]:
+    for future in futures:
+        future.result()
+    return chunk

@@ -1,0 +1,43 @@
+"""Watching a run: progress, timing and journals are observers, not branches in the executor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from visionweave.executor import Result
+    from visionweave.plan import Plan, PlannedStep
+
+__all__ = ["Observer"]
+
+
+class Observer:
+    """Does nothing at every event; override what you want to see.
+
+    All events come from the thread that iterates over the results, in order.
+    """
+
+    def run_started(self, plan: Plan) -> None:
+        """Before the first item is read."""
+
+    def chunk_started(self, items: Sequence[str]) -> None:
+        """A chunk of items, by name, is decoded and about to go through the steps."""
+
+    def model_loading(self, step: PlannedStep) -> None:
+        """A step is about to load its model."""
+
+    def step_started(self, step: PlannedStep, calls: int) -> None:
+        """A step is about to run `calls` times for the current chunk."""
+
+    def batch_finished(self, step: PlannedStep, method: str, size: int, failed: bool) -> None:
+        """A batched method ran on `size` payloads; when it `failed`, they are tried in halves."""
+
+    def step_finished(self, step: PlannedStep, calls: int, seconds: float) -> None:
+        """The step has run for the current chunk."""
+
+    def item_finished(self, result: Result) -> None:
+        """All that will come of an item is in its result, which is about to be handed out."""
+
+    def run_finished(self) -> None:
+        """After the last result, or when the run is abandoned."""

@@ -1,0 +1,262 @@
+"""Pipeline: a checked graph that runs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from visionweave.batching import Limits
+from visionweave.canonical import canonical_form, graph_hash
+from visionweave.chain import Input, trace
+from visionweave.contract import Node
+from visionweave.errors import PipelineError, PipelineWarning, Problem, did_you_mean
+from visionweave.executor import CHUNK, Options, Result, execute
+from visionweave.flow import Flow
+from visionweave.graph import Graph, GraphInput, Ref, infer
+from visionweave.observe import Observer
+from visionweave.pipeline_file import parse_pipeline
+from visionweave.plan import Plan, make_plan
+from visionweave.runtime import Runtime
+from visionweave.types import PortType
+from visionweave.values import Value
+
+__all__ = ["Pipeline", "ready_pipelines", "run_node"]
+
+
+class Pipeline:
+    """A pipeline: what goes in, the steps, what comes out.
+
+    Build one from outputs of chained calls, or read one with `load` or `from_yaml`:
+
+        photo = vw.Input("photo", vw.Image)
+        small = image.Resize(longest=512)(photo)
+        pipeline = vw.Pipeline(small=small)
+
+    Everything that can be checked without running is checked here. Running loads the models; they
+    stay loaded as long as the pipeline lives.
+
+    Args:
+        outputs: what the pipeline gives, by name: results of calling nodes on inputs.
+
+    Raises:
+        PipelineError: an output is not one, or there is none.
+    """
+
+    def __init__(self, **outputs: Any) -> None:
+        if not outputs:
+            fix = "Pipeline(masks=masks)"
+            raise PipelineError([Problem("outputs", "the pipeline gives nothing", fix=fix)])
+        self._take(trace(outputs))
+
+    def _take(self, graph: Graph) -> None:
+        flows, depths, problems = infer(graph, lambda step, port: f"step '{step}'")
+        if problems:
+            raise PipelineError(problems)
+        self.graph: Graph = graph
+        self.flows: Mapping[Ref, Flow] = flows
+        self.plan: Plan = make_plan(graph, flows, depths)
+
+    @classmethod
+    def from_graph(cls, graph: Graph) -> Pipeline:
+        """Make a pipeline of a graph."""
+        pipeline = cls.__new__(cls)
+        pipeline._take(graph)
+        return pipeline
+
+    @classmethod
+    def from_yaml(cls, text: str, name: str = "pipeline") -> Pipeline:
+        """Read a pipeline from the text of a pipeline file; `name` is for messages.
+
+        Raises:
+            PipelineError: with every problem found, each with its line.
+        """
+        graph, remarks = parse_pipeline(text, name)
+        for remark in remarks:
+            warnings.warn(str(remark), PipelineWarning, stacklevel=2)
+        return cls.from_graph(graph)
+
+    @classmethod
+    def load(cls, name: str | os.PathLike[str]) -> Pipeline:
+        """Read a pipeline file, or the ready pipeline of that name.
+
+        Raises:
+            PipelineError: there is none, it cannot be read, or it is wrong.
+        """
+        text, place = read_pipeline_text(name)
+        return cls.from_yaml(text, place)
+
+    @property
+    def inputs(self) -> dict[str, GraphInput]:
+        """The inputs by name."""
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> dict[str, Flow]:
+        """The static types of the outputs by name."""
+        return {name: self.flows[ref] for name, ref in self.graph.outputs.items()}
+
+    @property
+    def hash(self) -> str:
+        """The sha256 of the canonical form: the same for all ways to write the same pipeline."""
+        return graph_hash(self.graph)
+
+    def canonical(self) -> dict[str, Any]:
+        """The canonical form as plain JSON data; see `visionweave.canonical`."""
+        return canonical_form(self.graph)
+
+    def to_yaml(self) -> str:
+        """Return the pipeline as a pipeline file."""
+        from visionweave.pipeline_text import to_yaml
+
+        return to_yaml(self.graph)
+
+    def to_python(self) -> str:
+        """Return the pipeline as a Python script with the chaining API."""
+        from visionweave.pipeline_text import to_python
+
+        return to_python(self.graph)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the pipeline file, and return its path."""
+        path = Path(path)
+        path.write_text(self.to_yaml(), encoding="utf-8")
+        return path
+
+    def run(self, *, device: str = "auto", precision: str = "auto", **inputs: Any) -> Result:
+        """Run on one item: `pipeline.run(photo="street.jpg")`.
+
+        Args:
+            device: where models run: "auto", "cpu", "cuda", "cuda:1".
+            precision: how they compute: "auto", "bf16", "fp16", "fp32".
+            inputs: a value for each input without a default, or plain data: a path, an array, a
+                text, a list of phrases.
+
+        Returns:
+            The result. Objects that failed are in its `failures`, and missing from its lists.
+
+        Raises:
+            PipelineError: an input is missing, unknown or of the wrong type.
+            NodeFailed: an output is missing because a step failed as a whole.
+        """
+        options = Options(Runtime.get(device, precision), chunk=1)
+        (result,) = execute(self.plan, [inputs], options)
+        for failure in result.missing.values():
+            raise failure
+        return result
+
+    def map(
+        self,
+        items: Iterable[Any],
+        *,
+        chunk: int = CHUNK,
+        batch: int | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        observers: Sequence[Observer] = (),
+    ) -> Iterator[Result]:
+        """Run on a stream of items, in order, in bounded memory.
+
+        Args:
+            items: for each, the value of the only input (or of the only one without a default), or
+                a dict of inputs by name. Read ahead by up to two chunks.
+            chunk: how many items go through the steps together.
+            batch: the largest batch of any model; None for what each node states.
+            device: see `run`.
+            precision: see `run`.
+            observers: told what happens.
+
+        Yields:
+            A result for each item, also for one that failed: see `Result.ok`.
+
+        Raises:
+            PipelineError: an item is not what the inputs want.
+        """
+        if chunk < 1 or (batch is not None and batch < 1):
+            raise ValueError(f"chunk and batch are at least 1; got {chunk} and {batch}")
+        options = Options(Runtime.get(device, precision), chunk, Limits(batch), observers)
+        return execute(self.plan, items, options)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name}: {given.type}" for name, given in self.inputs.items())
+        outputs = ", ".join(f"{name}: {flow}" for name, flow in self.outputs.items())
+        return f"Pipeline({inputs} -> {outputs})"
+
+
+def run_node(node: Node, bound: Mapping[str, Any]) -> Any:
+    """Run one node on values: see `Node.__call__`.
+
+    A list given to a port of one value runs the node once per element; all such lists must be of
+    one length.
+    """
+    ports = node.spec.ports
+    lists = {n: v for n, v in bound.items() if isinstance(v, list) and not ports[n].type.many}
+    each = {name: value for name, value in lists.items() if not _is_literal(value)}
+    if not each:
+        return _run_once(node, bound)
+    lengths = {name: len(value) for name, value in each.items()}
+    if len(set(lengths.values())) > 1:
+        what = "the lists given differ in length"
+        raise PipelineError([Problem(node.spec.id, what, "one length", str(lengths))])
+    rows = zip(*each.values(), strict=True)
+    return [_run_once(node, {**bound, **dict(zip(each, row, strict=True))}) for row in rows]
+
+
+def _is_literal(value: list[Any]) -> bool:
+    """Whether a list is plain data for one value (phrases, points), not a list of values."""
+    return not any(isinstance(part, Value) for part in value) and len(value) > 0
+
+
+def _run_once(node: Node, bound: Mapping[str, Any]) -> Any:
+    ports = {name: node.spec.ports[name] for name in bound}
+    handles = {name: Input(name, _annotation(port.type)) for name, port in ports.items()}
+    outputs = node(**handles)
+    several = isinstance(outputs, tuple)
+    named = outputs._asdict() if several else {"result": outputs}
+    result = Pipeline(**named).run(**bound)
+    found = {name: result[name] for name in named}
+    for failure in result.failures:
+        raise failure
+    return type(outputs)(**found) if several else found["result"]
+
+
+def _annotation(kind: PortType) -> Any:
+    union: Any = kind.kinds[0]
+    for other in kind.kinds[1:]:
+        union = union | other
+    return list[union] if kind.many else union
+
+
+def ready_pipelines() -> dict[str, str]:
+    """The ready pipelines that come with visionweave: their texts by name."""
+    folder = files("visionweave.pipelines")
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".yaml")
+    }
+
+
+def read_pipeline_text(name: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the text of a pipeline file or ready pipeline, and what to call it in messages."""
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        ready = ready_pipelines()
+        if os.fspath(name) in ready:
+            return ready[os.fspath(name)], f"{os.fspath(name)}.yaml"
+        fix = did_you_mean(os.fspath(name), ready)
+        known = f"a .yaml file, or one of {', '.join(ready)}"
+        what = "there is no such pipeline"
+        raise PipelineError([Problem(os.fspath(name), what, known, os.fspath(name), fix)])
+    try:
+        return path.read_bytes().decode("utf-8-sig"), os.fspath(name)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise PipelineError([Problem(os.fspath(name), "cannot read", got=reason)]) from None
+    except UnicodeDecodeError as error:
+        what = "this is not a text file"
+        problem = Problem(os.fspath(name), what, "UTF-8 text in YAML", str(error))
+        raise PipelineError([problem]) from None

@@ -1,0 +1,124 @@
+"""Where models run, and in which precision: the engine's business, not the nodes'.
+
+`auto` means CUDA in bf16; else the CPU in bf16 where it computes that in hardware (AMX or
+AVX512-BF16, or Arm's bf16); else the CPU in fp32. Nothing here imports torch before it is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from visionweave.errors import DeviceError
+
+__all__ = ["PRECISIONS", "Runtime", "is_out_of_memory"]
+
+M = TypeVar("M")
+
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+
+_BF16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}
+"""What /proc/cpuinfo calls bf16 arithmetic in hardware, on x86 and on Arm."""
+
+
+class Runtime:
+    """A device and a precision, and the models that are loaded there.
+
+    Use `Runtime.get`: one runtime per device and precision, so that models are shared.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        precision: "auto", "bf16", "fp16" or "fp32".
+    """
+
+    def __init__(self, device: str = "auto", precision: str = "auto") -> None:
+        if precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise DeviceError(f"precision must be one of {known}; got {precision!r}")
+        self._asked = (device, precision)
+        self._models: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
+        self._lock = threading.RLock()
+
+    @staticmethod
+    @functools.cache
+    def get(device: str = "auto", precision: str = "auto") -> Runtime:
+        """Return the runtime for a device and precision; the same one every time."""
+        return Runtime(device, precision)
+
+    @functools.cached_property
+    def device(self) -> str:
+        """The device in torch's words: "cpu", "cuda:0".
+
+        Raises:
+            DeviceError: the machine has no such device.
+        """
+        torch = importlib.import_module("torch")
+        asked = self._asked[0]
+        if asked == "auto":
+            return "cuda:0" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(asked)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise DeviceError(f"device {asked!r} is not on this machine: {reason}") from None
+        index = f":{device.index or 0}" if device.type == "cuda" else ""
+        return f"{device.type}{index}"
+
+    @functools.cached_property
+    def precision(self) -> str:
+        """The precision of the models' arithmetic: "bf16", "fp16" or "fp32"."""
+        asked = self._asked[1]
+        if asked != "auto":
+            return asked
+        if self.device.startswith("cuda"):
+            torch = importlib.import_module("torch")
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        return "bf16" if self.device == "cpu" and cpu_has_bf16() else "fp32"
+
+    @contextlib.contextmanager
+    def forward(self) -> Iterator[None]:
+        """A context for forward passes: no gradients, and autocast where the precision is low."""
+        torch = importlib.import_module("torch")
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}[self.precision]
+        kind = self.device.split(":")[0]
+        with torch.inference_mode(), torch.autocast(kind, dtype=dtype, enabled=dtype is not None):
+            yield
+
+    def share(self, key: Hashable, build: Callable[[], M]) -> M:
+        """Return the model called `key`, building it if no node holds it yet.
+
+        A model lives as long as a node refers to it, and is loaded once for all that do.
+        """
+        with self._lock:
+            model = self._models.get(key)
+            if model is None:
+                model = self._models[key] = build()
+            return model
+
+    def __repr__(self) -> str:
+        return "Runtime(device={!r}, precision={!r})".format(*self._asked)
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU computes bf16 in hardware; False where the system does not tell."""
+    try:
+        text = cpuinfo.read_text()
+    except OSError:
+        return False
+    return any(not _BF16_FLAGS.isdisjoint(line.split()) for line in text.splitlines())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out, on the device or on the machine."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    signs = ("out of memory", "can't allocate memory", "cannot allocate memory")
+    return isinstance(error, (RuntimeError, OSError)) and any(sign in text for sign in signs)

@@ -1,0 +1,78 @@
+"""Embedding: a point in a model's space, comparable with the points of that space alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from visionweave.arrays import freeze
+from visionweave.errors import ValueTypeError
+from visionweave.values.base import UNKNOWN, Origin, Value
+from visionweave.values.tensors import pack, unpack
+
+__all__ = ["Embedding"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Embedding(Value):
+    """An L2-normalised vector.
+
+    Attributes:
+        vector: (D,) float32 of length 1 (within 1e-3; use `normalised` for raw vectors).
+        space: the name of the space, such as "clip/ViT-B-32/openai". Vectors of two spaces cannot
+            be compared, whatever their length.
+        origin: what was embedded.
+    """
+
+    vector: npt.NDArray[np.float32]
+    space: str
+    origin: Origin = UNKNOWN
+    SUFFIX = ".safetensors"
+
+    def __post_init__(self) -> None:
+        vector = freeze("Embedding.vector", self.vector, np.float32, "D")
+        length = float(np.linalg.norm(vector))
+        if abs(length - 1) > 1e-3:
+            raise ValueTypeError(
+                f"Embedding.vector must have length 1; got {length:.4g}. "
+                "Embedding.normalised makes one from any vector"
+            )
+        if not isinstance(self.space, str) or not self.space:
+            raise ValueTypeError(f"Embedding.space must be a name; got {self.space!r}")
+        object.__setattr__(self, "vector", vector)
+
+    @classmethod
+    def normalised(cls, vector: npt.ArrayLike, space: str, origin: Origin = UNKNOWN) -> Self:
+        """Divide `vector` by its length, which must not be 0."""
+        array = np.asarray(vector, np.float32)
+        length = float(np.linalg.norm(array))
+        if not length > 0:
+            raise ValueTypeError(f"cannot normalise a vector of length {length}")
+        return cls(array / length, space, origin)
+
+    def similarity(self, other: Embedding) -> float:
+        """The cosine of the angle to `other`, in [-1, 1].
+
+        Raises:
+            ValueTypeError: `other` is of another space.
+        """
+        if other.space != self.space:
+            raise ValueTypeError(
+                f"cannot compare embeddings of two spaces: {self.space!r} and {other.space!r}. "
+                "Embed both with the same model"
+            )
+        return float(np.clip(self.vector @ other.vector, -1, 1))
+
+    def to_bytes(self) -> bytes:
+        """Return a safetensors file with the vector, and the rest as metadata."""
+        meta = {"space": self.space, "origin": self.origin.to_json()}
+        return pack("Embedding", {"vector": self.vector}, meta)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Restore an embedding from `to_bytes`; see `Value.from_bytes`."""
+        arrays, meta = unpack("Embedding", data, ("vector",), ("space", "origin"))
+        return cls(arrays["vector"], meta["space"], Origin.from_json(meta["origin"]))

@@ -1,0 +1,251 @@
+"""Values made of coordinates: boxes, points, scribbles.
+
+One law for all: pixels of the original, upright photo, x to the right, y down, (0, 0) the top left
+corner of the top left pixel. A node converts to its model's frame and back inside its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from visionweave.arrays import freeze, pick
+from visionweave.errors import ValueTypeError
+from visionweave.values.base import UNSET, JsonValue, Origin, check_hw
+from visionweave.values.words import check_scores
+
+__all__ = ["Boxes", "Points", "Scribble"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Boxes(JsonValue):
+    """The boxes of a photo's objects.
+
+    Attributes:
+        xyxy: (N, 4) float32, x1 <= x2 and y1 <= y2, x2/y2 exclusive, so that width = x2 - x1.
+        image_hw: (height, width) of the photo. A box may stick out of it; `clip` cuts it off.
+        labels: N labels; all "" when not given.
+        scores: (N,) float32 in [0, 1]; all 1 when not given.
+        ids: (N,) int32, each object's index in the photo, all different; 0 to N-1 when not given.
+            Filtering keeps them.
+        flags: N tuples of remarks on the objects (see `Origin.flags`).
+        photo: the photo's name.
+    """
+
+    xyxy: npt.NDArray[np.float32]
+    image_hw: tuple[int, int]
+    labels: tuple[str, ...] = UNSET
+    scores: npt.NDArray[np.float32] = UNSET
+    ids: npt.NDArray[np.int32] = UNSET
+    flags: tuple[tuple[str, ...], ...] = UNSET
+    photo: str = ""
+
+    def __post_init__(self) -> None:
+        xyxy = freeze("Boxes.xyxy", self.xyxy, np.float32, "N 4")
+        if (xyxy[:, 2:] < xyxy[:, :2]).any():
+            bad = int(np.flatnonzero((xyxy[:, 2:] < xyxy[:, :2]).any(axis=1))[0])
+            raise ValueTypeError(
+                f"Boxes.xyxy must have x1 <= x2 and y1 <= y2; box {bad} is {xyxy[bad].tolist()} "
+                "(is it x, y, width, height?)"
+            )
+        count = len(xyxy)
+        ids = np.arange(count, dtype=np.int32) if self.ids is None else self.ids
+        ids = freeze("Boxes.ids", ids, np.int32, "N", N=count)
+        if len(np.unique(ids)) != count or (ids < 0).any():
+            raise ValueTypeError("Boxes.ids must be different numbers from 0 up")
+        labels = _per_object("Boxes.labels", self.labels, "", count)
+        if not all(isinstance(label, str) for label in labels):
+            raise ValueTypeError(f"Boxes.labels must be str; got {labels!r}")
+        flags = _per_object("Boxes.flags", self.flags, (), count)
+        for name, value in (
+            ("xyxy", xyxy),
+            ("image_hw", check_hw("Boxes.image_hw", self.image_hw)),
+            ("labels", labels),
+            ("scores", check_scores("Boxes.scores", self.scores, count)),
+            ("ids", ids),
+            ("flags", tuple(tuple(marks) for marks in flags)),
+        ):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def empty(cls, image_hw: tuple[int, int], photo: str = "") -> Self:
+        """No boxes: the answer when nothing was found."""
+        return cls(np.zeros((0, 4), np.float32), image_hw, photo=photo)
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def __getitem__(self, which: npt.ArrayLike) -> Self:
+        """Return the boxes at `which`: a bool mask (N,) or integer indices, in that order."""
+        index = pick(which, len(self))
+        return type(self)(
+            self.xyxy[index],
+            self.image_hw,
+            tuple(self.labels[i] for i in index),
+            self.scores[index],
+            self.ids[index],
+            tuple(self.flags[i] for i in index),
+            self.photo,
+        )
+
+    @property
+    def areas(self) -> npt.NDArray[np.float32]:
+        """(N,) float32, in square pixels."""
+        width, height = (self.xyxy[:, 2:] - self.xyxy[:, :2]).T
+        return np.asarray(width * height, np.float32)
+
+    def clip(self) -> Self:
+        """Return the boxes cut off at the photo's border."""
+        height, width = self.image_hw
+        limit = np.array([width, height, width, height], np.float32)
+        return self.replace(xyxy=np.clip(self.xyxy, 0, limit))
+
+    def replace(self, **fields: Any) -> Self:
+        """Return a copy with some fields replaced, checked anew."""
+        return type(self)(**self._fields() | fields)
+
+    def origin(self, index: int) -> Origin:
+        """The origin of the object at `index`, for the values made from it."""
+        x1, y1, x2, y2 = self.xyxy[index].tolist()
+        return Origin(
+            photo=self.photo,
+            object=int(self.ids[index]),
+            label=self.labels[index],
+            score=float(self.scores[index]),
+            box=(x1, y1, x2, y2),
+            flags=self.flags[index],
+        )
+
+    def _to_json(self) -> dict[str, Any]:
+        return {
+            "photo": self.photo,
+            "image_hw": self.image_hw,
+            "labels": self.labels,
+            "scores": self.scores.tolist(),
+            "ids": self.ids.tolist(),
+            "flags": self.flags,
+            "xyxy": self.xyxy.tolist(),
+        }
+
+    @classmethod
+    def _from_json(cls, data: dict[str, Any]) -> Self:
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Points(JsonValue):
+    """Points that a person (or a step) set on objects.
+
+    Attributes:
+        xy: (N, 2) float32, in pixels of the photo; the middle of the first pixel is (0.5, 0.5).
+        positive: (N,) bool: True on the object, False beside it; all True when not given.
+        objects: (N,) int32: the object that each point speaks of; all 0 when not given.
+        photo: the photo's name.
+    """
+
+    xy: npt.NDArray[np.float32]
+    positive: npt.NDArray[np.bool_] = UNSET
+    objects: npt.NDArray[np.int32] = UNSET
+    photo: str = ""
+
+    def __post_init__(self) -> None:
+        xy = freeze("Points.xy", self.xy, np.float32, "N 2")
+        positive, objects = _prompt_fields("Points", self.positive, self.objects, len(xy))
+        for name, value in (("xy", xy), ("positive", positive), ("objects", objects)):
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+    @classmethod
+    def coerce(cls, data: Any) -> Self:
+        """Accept also a list of [x, y], all on object 0."""
+        return cls(np.asarray(data)) if isinstance(data, list) else super(Points, cls).coerce(data)
+
+    def _to_json(self) -> dict[str, Any]:
+        arrays = {name: getattr(self, name).tolist() for name in ("xy", "positive", "objects")}
+        return {"photo": self.photo} | arrays
+
+    @classmethod
+    def _from_json(cls, data: dict[str, Any]) -> Self:
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Scribble(JsonValue):
+    """Strokes that a person drew over objects.
+
+    Attributes:
+        strokes: N polylines, each (M, 2) float32 xy in pixels of the photo, M >= 1.
+        positive: (N,) bool: True on the object, False beside it; all True when not given.
+        objects: (N,) int32: the object that each stroke speaks of; all 0 when not given.
+        width: the pen's width in pixels of the photo.
+        photo: the photo's name.
+    """
+
+    strokes: tuple[npt.NDArray[np.float32], ...]
+    positive: npt.NDArray[np.bool_] = UNSET
+    objects: npt.NDArray[np.int32] = UNSET
+    width: float = 1.0
+    photo: str = ""
+
+    def __post_init__(self) -> None:
+        strokes = tuple(freeze("Scribble.strokes", s, np.float32, "M 2") for s in self.strokes)
+        if any(len(stroke) == 0 for stroke in strokes):
+            raise ValueTypeError("Scribble.strokes must have at least one point each; got none")
+        if isinstance(self.width, bool) or not 0 < self.width < float("inf"):
+            raise ValueTypeError(f"Scribble.width must be above 0 pixels; got {self.width!r}")
+        positive, objects = _prompt_fields("Scribble", self.positive, self.objects, len(strokes))
+        for name, value in (
+            ("strokes", strokes),
+            ("positive", positive),
+            ("objects", objects),
+            ("width", float(self.width)),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.strokes)
+
+    @classmethod
+    def coerce(cls, data: Any) -> Self:
+        """Accept also a list of strokes, each a list of [x, y], all on object 0."""
+        return cls(tuple(data)) if isinstance(data, list) else super(Scribble, cls).coerce(data)
+
+    def _to_json(self) -> dict[str, Any]:
+        return {
+            "photo": self.photo,
+            "width": self.width,
+            "positive": self.positive.tolist(),
+            "objects": self.objects.tolist(),
+            "strokes": [stroke.tolist() for stroke in self.strokes],
+        }
+
+    @classmethod
+    def _from_json(cls, data: dict[str, Any]) -> Self:
+        return cls(**data)
+
+
+def _per_object(name: str, given: Sequence[T] | None, default: T, count: int) -> tuple[T, ...]:
+    if given is None:
+        return (default,) * count
+    if isinstance(given, str) or len(given) != count:
+        raise ValueTypeError(f"{name} must have one entry per box, {count}; got {given!r}")
+    return tuple(given)
+
+
+def _prompt_fields(
+    name: str, positive: npt.ArrayLike | None, objects: npt.ArrayLike | None, count: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int32]]:
+    signs = np.ones(count, bool) if positive is None else positive
+    which = np.zeros(count, np.int32) if objects is None else objects
+    return (
+        freeze(f"{name}.positive", signs, bool, "N", N=count),
+        freeze(f"{name}.objects", which, np.int32, "N", N=count),
+    )

@@ -1,0 +1,221 @@
+"""Image: a photo, lazy and upright."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from visionweave import photo as files
+from visionweave.arrays import freeze
+from visionweave.errors import ValueTypeError
+from visionweave.photo import Fit, Frame
+from visionweave.values.base import Origin, Value
+from visionweave.values.png import Pixels, composite, open_png, to_png
+
+__all__ = ["Image"]
+
+
+class Image(Value):
+    """A photo: lazy, decoded once, upright by its EXIF orientation.
+
+    Build one with `open` (a file, which nothing reads until its size or pixels are asked for),
+    `from_array` or `from_pil`. Everything that is said of it (`size_wh`, boxes, masks) is in pixels
+    of the full, upright photo, also when its file was decoded at a reduced scale.
+
+    Attributes:
+        origin: the photo's name.
+    """
+
+    __slots__ = ("_fits", "_frame", "_lock", "_path", "_pixels", "_size_wh", "origin")
+    SUFFIX = ".png"
+    origin: Origin
+    _path: Path | None
+    _fits: tuple[Fit, ...] | None
+    _frame: Frame | None
+    _pixels: Pixels | None
+    _size_wh: tuple[int, int] | None
+    _lock: threading.Lock
+
+    def __init__(self) -> None:
+        raise TypeError("build an Image with Image.open, Image.from_array or Image.from_pil")
+
+    @classmethod
+    def _make(cls, origin: Origin, path: Path | None = None, frame: Frame | None = None) -> Self:
+        self = object.__new__(cls)
+        size_wh = None if frame is None else frame.size_wh
+        fields = dict.fromkeys(("_fits", "_pixels"))
+        fields |= {"origin": origin, "_path": path, "_frame": frame, "_size_wh": size_wh}
+        self._set(_lock=threading.Lock(), **fields)
+        return self
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        photo: str | None = None,
+        fits: Sequence[Fit] | None = None,
+    ) -> Self:
+        """A photo in a file, unread as yet: a bad file raises ImageError when it is first used.
+
+        Args:
+            path: the file.
+            photo: the photo's name; the path as given when None.
+            fits: the sizes that all who will read it shrink it to; a JPEG is then decoded at the
+                smallest scale that serves them. None: full resolution.
+        """
+        image = cls._make(Origin(os.fspath(path) if photo is None else photo), Path(path))
+        image._set(_fits=None if fits is None else tuple(fits))
+        return image
+
+    @classmethod
+    def from_array(cls, pixels: npt.ArrayLike, photo: str = "") -> Self:
+        """A photo from (H, W, 3) RGB or (H, W, 4) RGBA uint8 pixels, upright."""
+        array = np.asarray(pixels)
+        channels = 4 if array.ndim == 3 and array.shape[2] == 4 else 3
+        array = freeze("pixels", array, np.uint8, f"H W {channels}")
+        if 0 in array.shape:
+            raise ValueTypeError(f"pixels must have at least one pixel; got {array.shape}")
+        alpha = array[:, :, 3] if channels == 4 else None
+        size_wh = (array.shape[1], array.shape[0])
+        return cls._make(Origin(photo), frame=Frame(array[:, :, :3], alpha, size_wh))
+
+    @classmethod
+    def from_pil(cls, image: PIL.Image.Image, photo: str = "") -> Self:
+        """A photo from a Pillow image of any mode, turned upright and converted to sRGB."""
+        return cls._make(Origin(photo), frame=files.from_pil(image, photo or "image"))
+
+    @classmethod
+    def coerce(cls, data: Any) -> Self:
+        """Accept also a path, an array or a Pillow image."""
+        if isinstance(data, (str, os.PathLike)):
+            return cls.open(data)
+        if isinstance(data, np.ndarray):
+            return cls.from_array(data)
+        if isinstance(data, PIL.Image.Image):
+            return cls.from_pil(data)
+        return super().coerce(data)
+
+    def for_fits(self, fits: Sequence[Fit] | None) -> Self:
+        """The same photo, to be decoded for consumers that all shrink it to one of `fits`.
+
+        A photo that is not in a file, or is decoded already, is returned as it is.
+        """
+        if self._path is None or self._frame is not None or fits is None:
+            return self
+        return type(self).open(self._path, self.origin.photo, fits)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the photo is in; None for pixels in memory."""
+        return self._path
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """(width, height) of the full, upright photo; reads the file's header at most."""
+        if self._size_wh is None:
+            assert self._path is not None
+            self._set(_size_wh=files.read_header(self._path).size_wh)
+        assert self._size_wh is not None
+        return self._size_wh
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """(height, width): `size_wh` the other way round, as arrays have it."""
+        width, height = self.size_wh
+        return height, width
+
+    @property
+    def pixels(self) -> Pixels:
+        """(H, W, 3) RGB uint8, read-only, at full resolution; alpha is composited over white.
+
+        Raises:
+            ImageError: the file cannot be read.
+        """
+        frame = self._decoded()
+        if frame.rgb.shape[:2] == self.image_hw:
+            return self._opaque(frame)
+        with self._lock:  # somebody needs more than was foreseen
+            if self._frame is frame:
+                self._set(_fits=None, _frame=None, _pixels=None)
+        return self.pixels
+
+    @property
+    def alpha(self) -> Pixels | None:
+        """(H, W) uint8, read-only, 255 is opaque; None where the photo has no transparency."""
+        return self._decoded().alpha
+
+    def shrunk(self, fit: Fit) -> Pixels:
+        """(h, w, 3) RGB uint8, read-only: at least as large as `fit` asks, where the photo is.
+
+        What a node that resizes for its model should read: a photo that nobody needs at full
+        resolution is decoded at a reduced scale. Multiply the photo's coordinates by
+        w / size_wh[0] and h / size_wh[1].
+        """
+        frame = self._decoded()
+        width, height = (side * fit.scale(self.size_wh) for side in self.size_wh)
+        enough = frame.rgb.shape[1] >= width and frame.rgb.shape[0] >= height
+        return self._opaque(frame) if enough else self.pixels
+
+    def to_pil(self) -> PIL.Image.Image:
+        """The full photo as a Pillow image: RGB, or RGBA where it has transparency."""
+        if self.alpha is None:
+            return PIL.Image.fromarray(self.pixels)
+        return PIL.Image.fromarray(np.dstack([self._decoded().rgb, self.alpha]))
+
+    def to_bytes(self) -> bytes:
+        """Return an 8-bit RGB or RGBA PNG of the full photo; its name is in a text chunk."""
+        return to_png(self.to_pil(), {"type": "Image", "origin": self.origin.to_json()})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read a picture in any format `open` reads; the name is there if `to_bytes` wrote it."""
+        picture, note = open_png(data, "Image")
+        frame = files.from_pil(picture, "Image")
+        return cls._make(Origin.from_json(note.get("origin", {})), frame=frame)
+
+    def decode(self) -> None:
+        """Read the pixels now, unless that is done: at full resolution, or for `fits`.
+
+        Raises:
+            ImageError: the file cannot be read.
+        """
+        self._decoded()
+
+    def _decoded(self) -> Frame:
+        with self._lock:
+            if self._frame is None:
+                assert self._path is not None
+                frame = files.decode(self._path, self._fits)
+                self._set(_frame=frame, _size_wh=frame.size_wh)
+            assert self._frame is not None
+            return self._frame
+
+    def _opaque(self, frame: Frame) -> Pixels:
+        if frame.alpha is None:
+            return frame.rgb
+        if self._pixels is None:
+            self._set(_pixels=composite(frame.rgb, frame.alpha, (255, 255, 255)))
+        assert self._pixels is not None
+        return self._pixels
+
+    def _fields(self) -> dict[str, Any]:
+        return {"origin": self.origin, "pixels": self.pixels, "alpha": self.alpha}
+
+    def __repr__(self) -> str:
+        where = "pixels in memory" if self._path is None else f"file {os.fspath(self._path)!r}"
+        size = "size unread" if self._size_wh is None else "{}x{}".format(*self._size_wh)
+        return f"Image({self.origin.photo!r}, {size}, {where})"
+
+    def _set(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"an Image is frozen; cannot set {name!r}")
