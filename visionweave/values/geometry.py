@@ -6,7 +6,7 @@ corner of the top left pixel. A node converts to its model's frame and back insi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -99,6 +99,28 @@ class Boxes(JsonValue):
         """(N,) float32, in square pixels."""
         width, height = (self.xyxy[:, 2:] - self.xyxy[:, :2]).T
         return np.asarray(width * height, np.float32)
+
+    def iou(self, other: Boxes) -> npt.NDArray[np.float32]:
+        """(N, M) float32: how much each box overlaps each of `other`, in [0, 1].
+
+        Intersection over union; 0 where both boxes are without area.
+        """
+        corner = np.maximum(self.xyxy[:, None, :2], other.xyxy[:, :2])
+        sides = np.minimum(self.xyxy[:, None, 2:], other.xyxy[:, 2:]) - corner
+        shared = np.maximum(sides, 0).prod(axis=2)
+        union = self.areas[:, None] + other.areas - shared
+        return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+    def labelled(self, labels: Iterable[str]) -> npt.NDArray[np.bool_]:
+        """(N,) bool: which boxes carry one of `labels`, in upper or lower case."""
+        wanted = {label.casefold() for label in labels}
+        return np.array([label.casefold() in wanted for label in self.labels], bool)
+
+    def best(self, count: int) -> npt.NDArray[np.bool_]:
+        """(N,) bool: which boxes have the `count` highest scores; of equal ones, the earlier."""
+        chosen = np.zeros(len(self), bool)
+        chosen[np.argsort(-self.scores, kind="stable")[:count]] = True
+        return chosen
 
     def clip(self) -> Self:
         """Return the boxes cut off at the photo's border."""

@@ -30,7 +30,7 @@ class Image(Value):
     of the full, upright photo, also when its file was decoded at a reduced scale.
 
     Attributes:
-        origin: the photo's name.
+        origin: the photo's name and, for a crop, the object that it shows.
     """
 
     __slots__ = ("_fits", "_frame", "_lock", "_path", "_pixels", "_size_wh", "origin")
@@ -75,16 +75,26 @@ class Image(Value):
         return image
 
     @classmethod
-    def from_array(cls, pixels: npt.ArrayLike, photo: str = "") -> Self:
-        """A photo from (H, W, 3) RGB or (H, W, 4) RGBA uint8 pixels, upright."""
+    def from_array(
+        cls, pixels: npt.ArrayLike, photo: str = "", origin: Origin | None = None
+    ) -> Self:
+        """A photo from (H, W, 3) RGB or (H, W, 4) RGBA uint8 pixels, upright.
+
+        Args:
+            pixels: they are not copied; an alpha that is 255 throughout is dropped.
+            photo: the photo's name.
+            origin: in its place, for a picture of one object: photo, object, label and all.
+        """
         array = np.asarray(pixels)
         channels = 4 if array.ndim == 3 and array.shape[2] == 4 else 3
         array = freeze("pixels", array, np.uint8, f"H W {channels}")
         if 0 in array.shape:
             raise ValueTypeError(f"pixels must have at least one pixel; got {array.shape}")
-        alpha = array[:, :, 3] if channels == 4 else None
+        alpha = array[:, :, 3] if channels == 4 and array[:, :, 3].min() < 255 else None
         size_wh = (array.shape[1], array.shape[0])
-        return cls._make(Origin(photo), frame=Frame(array[:, :, :3], alpha, size_wh))
+        if origin is None:
+            origin = Origin(photo)
+        return cls._make(origin, frame=Frame(array[:, :, :3], alpha, size_wh))
 
     @classmethod
     def from_pil(cls, image: PIL.Image.Image, photo: str = "") -> Self:

@@ -7,7 +7,7 @@ A 12-megapixel mask takes some hundred bytes to a few kilobytes instead of 12 MB
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -75,6 +75,17 @@ class Masks(JsonValue):
         return cls(counts, boxes)
 
     @classmethod
+    def from_crops(cls, crops: Iterable[tuple[int, int, Mask]], boxes: Boxes) -> Self:
+        """Encode masks of which only a part of the photo is given; see `crop`.
+
+        Args:
+            crops: x, y and an (h, w) bool mask each: its top left corner in the photo, within
+                which it lies. The rest of the photo is not in the mask.
+            boxes: the boxes they belong to.
+        """
+        return cls(tuple(_encode_at(x, y, mask, boxes.image_hw) for x, y, mask in crops), boxes)
+
+    @classmethod
     def empty(cls, image_hw: tuple[int, int], photo: str = "") -> Self:
         """No masks: the answer when nothing was found."""
         return cls((), Boxes.empty(image_hw, photo))
@@ -94,9 +105,30 @@ class Masks(JsonValue):
     def mask(self, index: int) -> Mask:
         """Decode one mask: (H, W) bool."""
         height, width = self.image_hw
-        runs = _runs(self.counts[index])
+        return self.crop(index, (0, 0, width, height))
+
+    def crop(self, index: int, window: tuple[int, int, int, int]) -> Mask:
+        """Decode what of one mask lies in `window`: (y2 - y1, x2 - x1) bool.
+
+        The window is x1, y1, x2, y2 in whole pixels, within the photo. Only its columns are
+        decoded, so that a small object in a large photo costs little; see `windows`.
+        """
+        x1, y1, x2, y2 = window
+        height, _ = self.image_hw
+        ends = np.clip(np.cumsum(_runs(self.counts[index])), x1 * height, x2 * height)
+        runs = np.diff(ends, prepend=x1 * height)
         bits = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return np.ascontiguousarray(bits.reshape(width, height).T)
+        return np.ascontiguousarray(bits.reshape(x2 - x1, height).T[y1:y2])
+
+    def windows(self, margin: int = 0) -> list[tuple[int, int, int, int]]:
+        """The N tight boxes in whole pixels, `margin` wider on each side but within the photo.
+
+        The window of an empty mask lies at the photo's corner; without a margin it is 0, 0, 0, 0.
+        """
+        height, width = self.image_hw
+        grown = self.tight_xyxy.astype(int) + np.array([-margin, -margin, margin, margin])
+        x1, y1, x2, y2 = np.clip(grown, 0, [width, height, width, height]).T.tolist()
+        return list(zip(x1, y1, x2, y2, strict=True))
 
     def array(self) -> Mask:
         """Decode all masks at once: (N, H, W) bool. N x H x W bytes; prefer to iterate."""
@@ -148,6 +180,21 @@ class Masks(JsonValue):
 def encode(mask: Mask) -> bytes:
     """Encode one (H, W) bool mask as a compressed COCO RLE string."""
     counts = coco.encode(np.asfortranarray(mask).view(np.uint8))["counts"]
+    assert isinstance(counts, bytes)
+    return counts
+
+
+def _encode_at(x: int, y: int, mask: Mask, image_hw: tuple[int, int]) -> bytes:
+    """Encode a mask of the photo's size that is empty but for `mask` at (x, y)."""
+    height, width = image_hw
+    strip = np.zeros((mask.shape[1], height), bool)  # the mask's columns, at full height
+    strip[:, y : y + mask.shape[0]] = mask.T
+    edges = np.flatnonzero(np.diff(strip.ravel(), prepend=False, append=False)) + x * height
+    runs = np.diff(edges, prepend=0, append=height * width)
+    if len(runs) > 1 and runs[-1] == 0:
+        runs = runs[:-1]  # the mask reaches the photo's last pixel
+    rle = {"size": image_hw, "counts": runs.tolist()}
+    counts = coco.frPyObjects(rle, height, width)["counts"]
     assert isinstance(counts, bytes)
     return counts
 

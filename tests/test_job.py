@@ -1,0 +1,286 @@
+"""Jobs: what lies in the folder afterwards, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from visionweave import Boxes, Cutout, Image, Input, Masks, Node, Origin, Pipeline, Tags, Text, node
+from visionweave.errors import JobError
+from visionweave.executor import Result
+from visionweave.job import Job, Summary, run_job
+from visionweave.observe import Observer
+from visionweave.outputs import write_atomic, write_result
+from visionweave.photos import find_photos
+from visionweave.testing import make_boxes, make_cutout, make_masks
+
+
+@node("jobtest.find")
+class Find(Node):
+    """Find as many objects as the photo's name says."""
+
+    def run(self, image: Image) -> Boxes:
+        count = int(Path(image.origin.photo).stem)
+        return make_boxes(count, image.image_hw, photo=image.origin.photo)
+
+
+@node("jobtest.cut")
+class Cut(Node):
+    """Cut objects out, but no cat."""
+
+    def run(self, boxes: Boxes) -> list[Text]:
+        return [Text(label, boxes.origin(i)) for i, label in enumerate(boxes.labels)]
+
+
+@node("jobtest.draw")
+class Draw(Node):
+    """Draw an object, unless it is the chosen one."""
+
+    def __init__(self, refuse: str = "") -> None:
+        self.refuse = refuse
+
+    def run(self, image: Image, text: Text) -> Cutout:
+        if text.text == self.refuse:
+            raise ValueError(f"no {self.refuse} today")
+        return make_cutout(text.origin)
+
+
+def pipeline(refuse: str = "") -> Pipeline:
+    photo = Input("photo", Image)
+    boxes = Find()(photo)
+    return Pipeline(boxes=boxes, cutouts=Draw(refuse)(photo, Cut()(boxes)))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in ("street/2.jpg", "yard/2.jpg", "yard/0.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("RGB", (64, 48), "teal").save(path)
+    return tmp_path / "photos"
+
+
+def job(photos: Path, refuse: str = "", **more: Any) -> Job:
+    found = find_photos([str(photos)])
+    out = photos.parent / "out"
+    return Job("mine.yaml", pipeline(refuse), found, out, photo_input="photo", **more)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+ALL = [
+    "failures.jsonl",
+    "items.jsonl",
+    "run.json",
+    "street/2/boxes.json",
+    "street/2/cutouts/0-apple.png",
+    "street/2/cutouts/1-cat.png",
+    "yard/0/boxes.json",
+    "yard/2/boxes.json",
+    "yard/2/cutouts/0-apple.png",
+    "yard/2/cutouts/1-cat.png",
+]
+
+
+def test_results_lie_under_the_photos_relative_paths(photos: Path) -> None:
+    summary = run_job(job(photos))
+    out = photos.parent / "out"
+    assert files(out) == ALL
+    assert Boxes.load(out / "yard/2/boxes.json") == make_boxes(2, photo="yard/2.jpg")
+    cutout = Cutout.load(out / "yard/2/cutouts/1-cat.png")
+    assert str(cutout.origin) == "cat 0.55, object 1 of yard/2.jpg"
+    assert (summary.counts, summary.exit_code) == ({"ok": 3}, 0)
+
+
+def test_the_journal_has_a_line_for_every_photo_in_order(photos: Path) -> None:
+    run_job(job(photos, chunk=1))
+    found = lines(photos.parent / "out/items.jsonl")
+    assert [(line["photo"], line["status"]) for line in found] == [
+        ("street/2.jpg", "ok"),
+        ("yard/0.png", "ok"),
+        ("yard/2.jpg", "ok"),
+    ]
+    assert found[1]["outputs"] == {"boxes": "yard/0/boxes.json", "cutouts": []}
+    assert found[2]["outputs"]["cutouts"][1] == "yard/2/cutouts/1-cat.png"
+
+
+def test_the_receipt_says_what_ran_and_what_came_of_it(photos: Path) -> None:
+    run_job(job(photos))
+    receipt = json.loads((photos.parent / "out/run.json").read_text())
+    assert receipt["status"] == "finished"
+    assert receipt["pipeline"]["name"] == "mine.yaml"
+    assert receipt["pipeline"]["hash"] == pipeline().hash
+    assert receipt["pipeline"]["form"] == pipeline().canonical()
+    assert (receipt["photos"], receipt["counts"], receipt["failures"]) == (3, {"ok": 3}, 0)
+    assert receipt["versions"]["visionweave"]
+    assert "device" not in receipt  # no model ran
+
+
+def test_a_failed_object_keeps_its_siblings_and_is_listed(photos: Path) -> None:
+    summary = run_job(job(photos, refuse="cat"))
+    out = photos.parent / "out"
+    assert files(out) == [name for name in ALL if "cat" not in name]
+    failure = lines(out / "failures.jsonl")[0]
+    path = photos / "street/2.jpg"
+    traceback = failure.pop("traceback")
+    assert failure == {
+        "photo": "street/2.jpg",
+        "step": "cutouts",
+        "node": "jobtest.draw",
+        "object": 1,
+        "label": "cat",
+        "error": "ValueError",
+        "message": "no cat today",
+        "retry": f"visionweave run mine.yaml {path} --out RETRIED",
+    }
+    assert 'raise ValueError(f"no {self.refuse} today")' in traceback
+    assert (summary.counts, summary.failures) == ({"partial": 2, "ok": 1}, 2)
+    assert summary.exit_code == 2
+
+
+def test_an_unreadable_photo_fails_alone(photos: Path) -> None:
+    (photos / "street/1.jpg").write_bytes(b"<html>not found</html>")
+    summary = run_job(job(photos))
+    failure = lines(photos.parent / "out/failures.jsonl")[0]
+    assert (failure["photo"], failure["step"]) == ("street/1.jpg", "photo")
+    assert failure["message"] == "it seems to hold an HTML page"
+    assert summary.counts == {"ok": 3, "failed": 1}
+    assert lines(photos.parent / "out/items.jsonl")[0]["outputs"] == {}
+
+
+def test_an_earlier_run_is_not_overwritten_by_accident(photos: Path) -> None:
+    run_job(job(photos))
+    with pytest.raises(JobError, match=r"out holds the results of an earlier run; .*--overwrite"):
+        run_job(job(photos))
+
+
+def test_overwriting_removes_the_earlier_results_and_nothing_else(photos: Path) -> None:
+    run_job(job(photos))
+    (photos.parent / "out/yard/2/notes.txt").write_text("mine")
+    (photos / "street/2.jpg").unlink()
+    run_job(job(photos, overwrite=True))
+    kept = [name for name in ALL if not name.startswith("street")]
+    assert files(photos.parent / "out") == sorted([*kept, "yard/2/notes.txt"])
+    assert not (photos.parent / "out/street").exists()
+
+
+def test_a_folder_with_other_things_is_not_written_into(photos: Path) -> None:
+    (photos.parent / "out").mkdir()
+    (photos.parent / "out/thesis.tex").touch()
+    with pytest.raises(JobError, match="is not empty and holds no results of visionweave"):
+        run_job(job(photos))
+
+
+def test_a_folder_that_cannot_be_made_is_said(photos: Path) -> None:
+    (photos.parent / "out").write_text("a file")
+    with pytest.raises(JobError, match="cannot write to .*out: File exists"):
+        run_job(job(photos))
+
+
+class _Interrupt(Observer):
+    """Presses Ctrl-C after some photos."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def item_finished(self, result: Result) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_what_is_finished(photos: Path) -> None:
+    summary = run_job(job(photos, chunk=1), [_Interrupt(after=2)])
+    out = photos.parent / "out"
+    assert [line["photo"] for line in lines(out / "items.jsonl")] == ["street/2.jpg", "yard/0.png"]
+    assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
+    assert (summary.exit_code, summary.counts) == (130, {"ok": 2})
+
+
+def test_a_result_that_cannot_be_written_stops_the_job(photos: Path) -> None:
+    class BlockTheFolder(Observer):
+        def item_finished(self, result: Result) -> None:
+            if result.name == "yard/0.png":
+                (photos.parent / "out/yard").mkdir()
+                (photos.parent / "out/yard/0").write_text("in the way")
+
+    with pytest.raises(JobError, match=r"cannot write to .*: .*The results of 1 photos are safe"):
+        run_job(job(photos, chunk=1), [BlockTheFolder()])
+
+
+@pytest.fixture
+def words() -> Iterator[Pipeline]:
+    tags = Input("tags", Tags)
+
+    @node("jobtest.echo")
+    class Echo(Node):
+        """Say the tags."""
+
+        def run(self, tags: Tags) -> Text:
+            return Text(" and ".join(tags.phrases))
+
+    yield Pipeline(text=Echo()(tags))
+
+
+def test_a_pipeline_without_photos_runs_once(words: Pipeline, tmp_path: Path) -> None:
+    run_job(Job("echo", words, [], tmp_path / "out", inputs={"tags": ["a", "b"]}))
+    assert Text.load(tmp_path / "out/item 0/text.json").text == "a and b"
+
+
+def test_the_exit_code_of_an_empty_summary_is_0() -> None:
+    assert Summary().exit_code == 0
+
+
+def test_elements_are_named_by_object_and_label_and_never_collide(tmp_path: Path) -> None:
+    labels = ("red apple", "红苹果", "a/b", "x" * 300, "")
+    boxes = make_boxes(5, labels=labels)
+    texts = [Text("", boxes.origin(i)) for i in range(5)] + [Text("", Origin("p", 0, "red apple"))]
+    result = Result("p.jpg", {"texts": texts, "plain": [Text("a"), Text("b")]})
+    written = write_result(result, tmp_path, "p")
+    assert [Path(name).stem for name in written["texts"]] == [
+        "0-red-apple",
+        "1-红苹果",
+        "2-a-b",
+        "3-" + 40 * "x",
+        "4",
+        "0-red-apple-5",
+    ]
+    assert written["plain"] == ["p/plain/0.json", "p/plain/1.json"]
+    assert files(tmp_path) == sorted(written["texts"] + written["plain"])
+
+
+def test_nested_lists_become_nested_folders(tmp_path: Path) -> None:
+    result = Result("p.jpg", {"texts": [[Text("a"), Text("b")], []]})
+    assert write_result(result, tmp_path, "p") == {
+        "texts": [["p/texts/0/0.json", "p/texts/0/1.json"], []]
+    }
+
+
+def test_an_atomic_write_replaces_a_file_or_leaves_it(tmp_path: Path) -> None:
+    path = tmp_path / "deep/a.bin"
+    write_atomic(path, b"first")
+    write_atomic(path, b"second")
+    assert path.read_bytes() == b"second"
+    with pytest.raises(TypeError, match="bytes-like"):
+        write_atomic(path, "text")  # type: ignore[arg-type]
+    assert (path.read_bytes(), files(tmp_path)) == (b"second", ["deep/a.bin"])
+
+
+def test_masks_and_images_are_written_lossless(tmp_path: Path) -> None:
+    masks = make_masks()
+    image = Image.from_array(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), "p.jpg")
+    write_result(Result("p.jpg", {"masks": masks, "image": image}), tmp_path, "p")
+    assert Masks.load(tmp_path / "p/masks.json") == masks
+    assert Image.load(tmp_path / "p/image.png") == image

@@ -1,0 +1,99 @@
+"""The commands of the command line, and what becomes of errors and warnings."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+import typer
+
+from visionweave import __version__
+from visionweave.cli import look, run
+from visionweave.errors import WeaveError, WeaveWarning
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="visionweave",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Compose vision models into typed pipelines: a photo goes in; tags, boxes, masks,
+    cutouts and 3D models come out.
+
+    \b
+    visionweave pipelines                         what is ready to use
+    visionweave show split-objects                what a pipeline does
+    visionweave run split-objects photos/ -o out/ run it over a folder
+    visionweave check mine.yaml                   find every mistake before anything runs
+    visionweave nodes image.cutout                what a node takes, gives, and can be set to
+
+    A pipeline is a ready one's name or a YAML file.""",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"visionweave {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Options before the command."""
+
+
+app.command()(run.run)
+app.command()(look.check)
+app.command()(look.show)
+app.command()(look.nodes)
+app.command()(look.pipelines)
+app.command()(look.schema)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit code.
+
+    Errors of ours are printed without a traceback; anything else is a fault of visionweave's and
+    shows one.
+    """
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("always", WeaveWarning)
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except WeaveError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except typer.Exit as stop:
+        return stop.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's UsageError and kin
+            error.show()
+            return int(error.exit_code)
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, WeaveWarning):
+        print(f"warning: {message}", file=sys.stderr)

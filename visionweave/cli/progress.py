@@ -1,0 +1,76 @@
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from visionweave.executor import Result
+from visionweave.observe import Observer
+from visionweave.plan import PlannedStep
+
+__all__ = ["Progress"]
+
+EVERY_SECONDS = 10.0
+"""How often a line is printed where there is no terminal."""
+
+
+class Progress(Observer):
+    """Shows photos done, photos per second, the stage and the time left, on standard error."""
+
+    def __init__(self, total: int, console: Console | None = None) -> None:
+        self._total = total
+        self._console = console or Console(file=sys.stderr, highlight=False)
+        self._done, self._stage = 0, "reading"
+        self._started = self._printed = time.monotonic()
+        self._bar = Bar(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[stage]}", markup=False),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=total, rate="", stage=self._stage)
+
+    def __enter__(self) -> Self:
+        self._started = self._printed = time.monotonic()
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def model_loading(self, step: PlannedStep) -> None:
+        """Say that a model loads: it can take a while."""
+        self._show(f"{step.name}: loading {step.spec.id}")
+
+    def step_started(self, step: PlannedStep, calls: int) -> None:
+        """Say which step runs."""
+        self._show(step.name)
+
+    def item_finished(self, result: Result) -> None:
+        """Count a photo."""
+        self._done += 1
+        self._show(self._stage)
+
+    def _show(self, stage: str) -> None:
+        self._stage = stage
+        now = time.monotonic()
+        rate = self._done / max(now - self._started, 1e-9)
+        if self._console.is_terminal:
+            text = f"{rate:.1f} photos/s" if self._done else ""
+            self._bar.update(self._task, completed=self._done, rate=text, stage=stage)
+        elif now - self._printed >= EVERY_SECONDS:
+            self._printed = now
+            left = f", {(self._total - self._done) / rate:.0f} s left" if self._done else ""
+            self._console.print(
+                f"{self._done}/{self._total} photos, {rate:.1f} photos/s{left} ({stage})"
+            )
