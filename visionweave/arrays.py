@@ -23,19 +23,22 @@ def freeze(
 ) -> Array:
     """Return `value` as a read-only array of `dtype` and `shape`, without copying where it can.
 
-    Whole numbers may become floats and Python lists may become any dtype; nothing else is
-    converted, because a silent cast of pixels or masks hides a mistake. The caller hands the
-    array over: writing to the original later would change the value.
+    Numbers may become floats, integers that fit wider integers, and 0 and 1 in a list bools;
+    nothing else is converted, because a silent cast of pixels or masks hides a mistake. The
+    caller hands the array over: writing to the original later would change the value.
 
     Raises:
         ValueTypeError: the dtype or shape differs, or a float is NaN or infinite.
     """
     wanted = np.dtype(dtype)
-    array = np.asarray(value)
-    if array.size == 0 and not isinstance(value, np.ndarray):
-        array = array.astype(wanted)  # np.asarray([]) is float64 of shape (0,)
-        if array.ndim == 1 and len(shape.split()) > 1:
-            array = array.reshape([0] + [_length(part, sizes) for part in shape.split()[1:]])
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueTypeError(f"{name} must be one array; got rows of several lengths") from None
+    if array.shape == (0,) and not isinstance(value, np.ndarray):
+        # The empty list of anything; np.asarray makes it float64 of shape (0,).
+        lengths = [max(0, _length(part, sizes)) for part in shape.split()]
+        array = np.zeros([0, *lengths[1:]], wanted)
     if array.dtype != wanted:
         array = _cast(name, array, wanted, is_literal=not isinstance(value, np.ndarray))
     _check_shape(name, array, shape, sizes)
@@ -46,24 +49,30 @@ def freeze(
     return view
 
 
-def pick(which: npt.ArrayLike, count: int) -> npt.NDArray[np.intp]:
-    """Return the positions among `count` that a bool mask (count,) or integer indices choose.
+def pick(which: npt.ArrayLike | slice, count: int) -> npt.NDArray[np.intp]:
+    """Return the positions among `count` that a bool mask (count,), integers or a slice choose.
 
     Raises:
-        ValueTypeError: an index is out of range, or `which` is neither mask nor indices.
+        ValueTypeError: an index is out of range, or `which` is none of these.
     """
+    places = np.arange(count, dtype=np.intp)
+    if isinstance(which, slice):
+        return places[which]
     chosen = np.atleast_1d(np.asarray(which))
-    if chosen.size == 0:
-        return np.zeros(0, np.intp)
-    if chosen.dtype.kind not in "biu" or (chosen.dtype == bool and chosen.shape != (count,)):
+    if chosen.shape == (0,) and chosen.dtype != bool:
+        return places[:0]  # np.asarray([]) is float64
+    is_mask = chosen.dtype == bool and chosen.shape == (count,)
+    if not is_mask and (chosen.dtype.kind not in "iu" or chosen.ndim > 1):
         raise ValueTypeError(
-            f"choose among {count} with a bool mask of shape ({count},) or with integers; "
+            f"choose among {count} with a bool mask of shape ({count},), integers or a slice; "
             f"got {chosen.dtype} of shape {chosen.shape}"
         )
     try:
-        return np.asarray(np.arange(count)[chosen].reshape(-1), np.intp)
-    except IndexError as error:
-        raise ValueTypeError(str(error)) from None
+        return places[chosen]
+    except IndexError:
+        raise ValueTypeError(
+            f"choose among {count} with integers below {count}; got {chosen.max()}"
+        ) from None
 
 
 def _cast(name: str, array: Array, wanted: np.dtype[Any], *, is_literal: bool) -> Array:
@@ -74,7 +83,8 @@ def _cast(name: str, array: Array, wanted: np.dtype[Any], *, is_literal: bool) -
         whole = bool(array.min() >= info.min) and bool(array.max() <= info.max)
     literal_bool = is_literal and wanted.kind == "b" and bool(np.isin(array, (0, 1)).all())
     if safe or literal_bool or (whole and (is_literal or wanted.itemsize > 1)):
-        return array.astype(wanted)
+        with np.errstate(over="ignore"):  # too large for float32: infinite, and refused as that
+            return array.astype(wanted)
     raise ValueTypeError(f"{name} must be {wanted}; got {array.dtype} of shape {array.shape}")
 
 

@@ -50,7 +50,8 @@ class Job:
     Attributes:
         name: the pipeline's name or file, for the receipt.
         pipeline: the pipeline.
-        photos: the photos; one item each. Without photos the pipeline runs once.
+        photos: the photos; one item each. Without photos the pipeline runs once, and its results
+            lie at the top of the folder.
         inputs: values for the inputs that are the same for all photos.
         out: the folder for the results.
         photo_input: the input that takes the photos.
@@ -168,7 +169,7 @@ class _Journal:
     def add(self, result: Result, summary: Summary) -> None:
         """Have a result written; wait for earlier ones, so that few are in memory."""
         self._summary = summary
-        folder = self._folders.get(result.name, result.name)
+        folder = self._folders.get(result.name, "")
         write = self._writer.submit(write_result, result, self._job.out, folder)
         self._waiting.append((result, write))
         self._settle(self._job.chunk)

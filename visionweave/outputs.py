@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from visionweave.executor import Result
@@ -26,7 +26,7 @@ def write_result(result: Result, out: Path, folder: str) -> dict[str, Any]:
     Args:
         result: what came of the photo.
         out: the job's folder.
-        folder: the photo's folder below it.
+        folder: the photo's folder below it; "" for the job's folder itself.
 
     Returns:
         For each output, the path of its file below `out`, or (nested) lists of paths.
@@ -34,7 +34,10 @@ def write_result(result: Result, out: Path, folder: str) -> dict[str, Any]:
     Raises:
         OSError: a file cannot be written.
     """
-    return {name: _write(value, out, f"{folder}/{name}") for name, value in result.outputs.items()}
+    return {
+        name: _write(value, out, str(PurePosixPath(folder, name)))
+        for name, value in result.outputs.items()
+    }
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -1,76 +1,23 @@
-"""What every value has in common: an origin, equality, a short repr, and one file form."""
+"""What every value has in common: equality, a short repr, and one file form."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from visionweave.errors import ValueTypeError
+from visionweave.values.checks import short
+from visionweave.values.origin import Origin
 
-__all__ = ["UNKNOWN", "UNSET", "Box", "JsonValue", "Origin", "Value", "check_hw"]
-
-Box = tuple[float, float, float, float]
-"""One box: (x1, y1, x2, y2) in pixels of the upright photo, x right, y down, x2/y2 exclusive."""
+__all__ = ["UNSET", "JsonValue", "Value", "check_stamp", "describe", "stamp", "with_origin"]
 
 FORM = 1
 """The version of the on-disk forms, written into every file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value comes from: its photo and, for a value of one object, which object of it.
-
-    Attributes:
-        photo: the photo's name, such as "street/004.jpg"; "" when unknown.
-        object: the object's index in the photo, given by the step that found it and kept by every
-            later step, so that filtering never renames an object.
-        label: the object's label.
-        score: the object's score in [0, 1].
-        box: the object's box in the photo's frame.
-        flags: remarks on the object, such as "truncated" (see the node `objects.flag`).
-    """
-
-    photo: str = ""
-    object: int | None = None
-    label: str = ""
-    score: float | None = None
-    box: Box | None = None
-    flags: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        score = "" if self.score is None else f"{self.score:.2f}"
-        what = " ".join(part for part in (self.label, score) if part)
-        which = "" if self.object is None else f"object {self.object}"
-        where = ", ".join(part for part in (what, which) if part)
-        return " of ".join(part for part in (where, self.photo) if part)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields that are set, as plain JSON data."""
-        return {
-            field.name: list(value) if isinstance(value, tuple) else value
-            for field in dataclasses.fields(self)
-            if (value := getattr(self, field.name)) != field.default
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Build an origin from what `to_json` returned."""
-        box = data.get("box")
-        return cls(
-            **data
-            | {"flags": tuple(data.get("flags", ()))}
-            | {"box": None if box is None else (box[0], box[1], box[2], box[3])}
-        )
-
-
-UNKNOWN = Origin()
-"""The origin of a value that nobody has placed."""
 
 UNSET: Any = None
 """The default of a field that is worked out from the others when it is not given."""
@@ -100,6 +47,19 @@ class Value:
         Raises:
             ValueTypeError: the bytes are not this type's form, or hold an invalid value.
         """
+        try:
+            return cls._read(data)
+        except ValueTypeError:
+            raise
+        except Exception as error:  # damaged files make their readers raise nearly anything
+            raise ValueTypeError(
+                f"expected a visionweave {cls.__name__} in a {cls.SUFFIX} file; "
+                f"got {type(error).__name__}: {error}"
+            ) from None
+
+    @classmethod
+    def _read(cls, data: bytes) -> Self:
+        """What `from_bytes` does for one type; it may raise anything."""
         raise NotImplementedError
 
     @classmethod
@@ -111,7 +71,7 @@ class Value:
         """
         if isinstance(data, cls):
             return data
-        raise ValueTypeError(f"expected {cls.__name__}; got {_describe(data)}")
+        raise ValueTypeError(f"expected {cls.__name__}; got {describe(data)}")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the file form to `path`, and return the path. Its suffix is not checked."""
@@ -149,7 +109,7 @@ class Value:
         )
 
     def __repr__(self) -> str:
-        parts = (f"{name}={_short(value)}" for name, value in self._fields().items())
+        parts = (f"{name}={_shown(value)}" for name, value in self._fields().items())
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
@@ -164,27 +124,17 @@ class JsonValue(Value):
 
     @classmethod
     def _from_json(cls, data: dict[str, Any]) -> Self:
-        raise NotImplementedError
+        return cls(**data)
 
     def to_bytes(self) -> bytes:
         """Return UTF-8 JSON, one line a field; floats are written so that float32 survives."""
-        fields = {"type": type(self).__name__, "form": FORM} | self._to_json()
+        fields = stamp(type(self).__name__) | self._to_json()
         lines = (f"  {json.dumps(key)}: {_dumps(value)}" for key, value in fields.items())
         return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Restore a value from `to_bytes`; see `Value.from_bytes`."""
-        try:
-            fields = json.loads(data)
-            found = (fields.pop("type"), fields.pop("form"))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise ValueTypeError(f"expected a visionweave {cls.__name__} in JSON") from None
-        if found != (cls.__name__, FORM):
-            raise ValueTypeError(
-                f"expected type {cls.__name__}, form {FORM}; got type {found[0]}, form {found[1]}"
-            )
-        return cls.coerce(fields)
+    def _read(cls, data: bytes) -> Self:
+        return cls.coerce(check_stamp(cls.__name__, json.loads(data)))
 
     @classmethod
     def coerce(cls, data: Any) -> Self:
@@ -195,22 +145,47 @@ class JsonValue(Value):
             return cls._from_json(data)
         except ValueTypeError:
             raise
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueTypeError(
-                f"not the JSON fields of a {cls.__name__}: {type(error).__name__}: {error}"
+                f"not the JSON fields of {cls.__name__}: {type(error).__name__}: {error}"
             ) from None
 
 
-def check_hw(name: str, image_hw: Any) -> tuple[int, int]:
-    """Return `image_hw` as (height, width), both at least 1, or raise ValueTypeError."""
-    good = (
-        isinstance(image_hw, (tuple, list))
-        and len(image_hw) == 2
-        and all(isinstance(side, (int, np.integer)) and side >= 1 for side in image_hw)
-    )
-    if not good:
-        raise ValueTypeError(f"{name} must be (height, width) in pixels; got {image_hw!r}")
-    return int(image_hw[0]), int(image_hw[1])
+def stamp(kind: str) -> dict[str, Any]:
+    """What every file says of itself: the type of its value, and the version of its form."""
+    return {"type": kind, "form": FORM}
+
+
+def check_stamp(kind: str, fields: Any) -> dict[str, Any]:
+    """Return the fields read from a file without their stamp.
+
+    Raises:
+        ValueTypeError: it bears no stamp, or that of another type or form.
+    """
+    if not isinstance(fields, dict) or not stamp(kind).keys() <= fields.keys():
+        raise ValueTypeError(f"expected a visionweave {kind}; got a file without type and form")
+    rest = dict(fields)
+    found = {name: rest.pop(name) for name in stamp(kind)}
+    if found != stamp(kind):
+        raise ValueTypeError(
+            f"expected type {kind}, form {FORM}; "
+            f"got type {short(found['type'])}, form {short(found['form'])}"
+        )
+    return rest
+
+
+def with_origin(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return `fields` with their origin built from its JSON form; without one it is unknown."""
+    return fields | {"origin": Origin.from_json(fields.get("origin", {}))}
+
+
+def describe(data: Any) -> str:
+    """Say what `data` is, for a message: its type, and itself in short."""
+    if data is None or isinstance(data, Value):
+        return repr(data)
+    if isinstance(data, np.ndarray):
+        return f"an array of {data.dtype} {data.shape}"
+    return f"{type(data).__name__} {short(data)}"
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -221,20 +196,8 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def _short(value: Any) -> str:
-    """A repr that never prints a whole array or a long list."""
-    if isinstance(value, np.ndarray):
-        return f"<{value.dtype} {value.shape}>"
-    if isinstance(value, (tuple, list)) and len(value) > 4:
-        return f"<{type(value).__name__} of {len(value)}>"
-    text = str(value) if isinstance(value, Origin) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _describe(data: Any) -> str:
-    if isinstance(data, np.ndarray):
-        return f"an array of {data.dtype} {data.shape}"
-    return f"{type(data).__name__} {_short(data) if hasattr(data, '__len__') else repr(data)}"
+def _shown(value: Any) -> str:
+    return f"<{str(value) or 'unknown'}>" if isinstance(value, Origin) else short(value)
 
 
 def _dumps(value: Any) -> str:

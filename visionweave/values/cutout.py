@@ -11,7 +11,9 @@ import PIL.Image
 
 from visionweave.arrays import freeze
 from visionweave.errors import ValueTypeError
-from visionweave.values.base import UNKNOWN, Box, Origin, Value
+from visionweave.values.base import Value, check_stamp, stamp, with_origin
+from visionweave.values.checks import Box, check_box, check_number
+from visionweave.values.origin import UNKNOWN, Origin, check_origin
 from visionweave.values.png import Pixels, composite, open_png, to_png
 from visionweave.values.tensors import pack, unpack
 
@@ -38,11 +40,12 @@ class Cutout(Value):
         rgba = freeze("Cutout.rgba", self.rgba, np.uint8, "H W 4")
         if 0 in rgba.shape:
             raise ValueTypeError(f"Cutout.rgba must have at least one pixel; got {rgba.shape}")
-        region = freeze("Cutout.region", self.region, np.float64, "4").tolist()
-        if not (region[0] < region[2] and region[1] < region[3]):
-            raise ValueTypeError(f"Cutout.region must be a box x1, y1, x2, y2; got {region}")
+        region = check_box("Cutout.region", self.region)
+        if region[0] == region[2] or region[1] == region[3]:
+            raise ValueTypeError(f"Cutout.region must have an area; got {region}")
+        check_origin("Cutout.origin", self.origin)
         object.__setattr__(self, "rgba", rgba)
-        object.__setattr__(self, "region", tuple(region))
+        object.__setattr__(self, "region", region)
 
     def over(self, colour: tuple[int, int, int]) -> Pixels:
         """(h, w, 3) RGB uint8: the cutout composited over one colour."""
@@ -50,17 +53,14 @@ class Cutout(Value):
 
     def to_bytes(self) -> bytes:
         """Return an RGBA PNG; region and origin are in a text chunk."""
-        note = {"type": "Cutout", "region": self.region, "origin": self.origin.to_json()}
-        return to_png(PIL.Image.fromarray(self.rgba), note)
+        note = {"region": self.region, "origin": self.origin.to_json()}
+        return to_png(PIL.Image.fromarray(self.rgba), stamp("Cutout") | note)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Restore a cutout from `to_bytes`; see `Value.from_bytes`."""
-        picture, note = open_png(data, "Cutout")
-        if note.get("type") != "Cutout" or picture.mode != "RGBA":
-            raise ValueTypeError("expected a visionweave Cutout in an RGBA PNG")
-        rgba = np.asarray(picture)
-        return cls(rgba, tuple(note["region"]), Origin.from_json(note["origin"]))
+    def _read(cls, data: bytes) -> Self:
+        picture, note = open_png(data)
+        fields = check_stamp("Cutout", note)
+        return cls(np.asarray(picture), **with_origin(fields))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -86,16 +86,21 @@ class Views(Value):
 
     def __post_init__(self) -> None:
         images = freeze("Views.images", self.images, np.uint8, "N H W 3")
+        if 0 in images.shape[1:]:
+            raise ValueTypeError(f"Views.images must have at least one pixel; got {images.shape}")
+        fov_deg = check_number("Views.fov_deg", self.fov_deg)
+        check_origin("Views.origin", self.origin)
         object.__setattr__(self, "images", images)
-        for name in ("azimuth_deg", "elevation_deg", "distance"):
+        object.__setattr__(self, "fov_deg", fov_deg)
+        for name in _VIEWS_ARRAYS[1:]:
             array = freeze(f"Views.{name}", getattr(self, name), np.float32, "N", N=len(images))
             object.__setattr__(self, name, array)
         if (np.abs(self.elevation_deg) > 90).any():
             raise ValueTypeError("Views.elevation_deg must be in [-90, 90]")
         if (self.distance <= 0).any():
             raise ValueTypeError("Views.distance must be above 0")
-        if not 0 < self.fov_deg < 180:
-            raise ValueTypeError(f"Views.fov_deg must be in (0, 180); got {self.fov_deg!r}")
+        if not 0 < fov_deg < 180:
+            raise ValueTypeError(f"Views.fov_deg must be in (0, 180); got {fov_deg}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -106,17 +111,8 @@ class Views(Value):
         return pack("Views", arrays, {"fov_deg": self.fov_deg, "origin": self.origin.to_json()})
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Restore views from `to_bytes`; see `Value.from_bytes`."""
-        arrays, note = unpack("Views", data, _VIEWS_ARRAYS, ("fov_deg", "origin"))
-        return cls(
-            arrays["images"],
-            arrays["azimuth_deg"],
-            arrays["elevation_deg"],
-            arrays["distance"],
-            note["fov_deg"],
-            Origin.from_json(note["origin"]),
-        )
+    def _read(cls, data: bytes) -> Self:
+        return cls(**with_origin(unpack("Views", data)))
 
 
 _VIEWS_ARRAYS = ("images", "azimuth_deg", "elevation_deg", "distance")

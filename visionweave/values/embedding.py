@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from visionweave.arrays import freeze
 from visionweave.errors import ValueTypeError
-from visionweave.values.base import UNKNOWN, Origin, Value
+from visionweave.values.base import Value, with_origin
+from visionweave.values.checks import check_text
+from visionweave.values.origin import UNKNOWN, Origin, check_origin
 from visionweave.values.tensors import pack, unpack
 
 __all__ = ["Embedding"]
@@ -40,29 +42,38 @@ class Embedding(Value):
                 f"Embedding.vector must have length 1; got {length:.4g}. "
                 "Embedding.normalised makes one from any vector"
             )
-        if not isinstance(self.space, str) or not self.space:
-            raise ValueTypeError(f"Embedding.space must be a name; got {self.space!r}")
+        space = check_text("Embedding.space", self.space)
+        if not space:
+            raise ValueTypeError("Embedding.space must be a name; got ''")
+        check_origin("Embedding.origin", self.origin)
         object.__setattr__(self, "vector", vector)
+        object.__setattr__(self, "space", space)
 
     @classmethod
     def normalised(cls, vector: npt.ArrayLike, space: str, origin: Origin = UNKNOWN) -> Self:
         """Divide `vector` by its length, which must not be 0."""
-        array = np.asarray(vector, np.float32)
-        length = float(np.linalg.norm(array))
-        if not length > 0:
-            raise ValueTypeError(f"cannot normalise a vector of length {length}")
-        return cls(array / length, space, origin)
+        array = freeze("vector", vector, np.float64, "D")
+        largest = float(np.abs(array).max(initial=0))
+        if largest == 0:
+            raise ValueTypeError("cannot normalise a vector of length 0")
+        array = array / largest  # so that no square is beyond the range of floats
+        return cls((array / np.linalg.norm(array)).astype(np.float32), space, origin)
 
     def similarity(self, other: Embedding) -> float:
         """The cosine of the angle to `other`, in [-1, 1].
 
         Raises:
-            ValueTypeError: `other` is of another space.
+            ValueTypeError: `other` is of another space or length.
         """
         if other.space != self.space:
             raise ValueTypeError(
                 f"cannot compare embeddings of two spaces: {self.space!r} and {other.space!r}. "
                 "Embed both with the same model"
+            )
+        if other.vector.shape != self.vector.shape:
+            raise ValueTypeError(
+                f"two embeddings in {self.space!r} have {len(self.vector)} and "
+                f"{len(other.vector)} numbers; embed both with the same model"
             )
         return float(np.clip(self.vector @ other.vector, -1, 1))
 
@@ -72,7 +83,5 @@ class Embedding(Value):
         return pack("Embedding", {"vector": self.vector}, meta)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Restore an embedding from `to_bytes`; see `Value.from_bytes`."""
-        arrays, meta = unpack("Embedding", data, ("vector",), ("space", "origin"))
-        return cls(arrays["vector"], meta["space"], Origin.from_json(meta["origin"]))
+    def _read(cls, data: bytes) -> Self:
+        return cls(**with_origin(unpack("Embedding", data)))

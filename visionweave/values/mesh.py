@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from visionweave.arrays import freeze
 from visionweave.errors import ValueTypeError
-from visionweave.values.base import UNKNOWN, Origin, Value
+from visionweave.values.base import Value, check_stamp, stamp, with_origin
+from visionweave.values.origin import UNKNOWN, Origin, check_origin
 
 __all__ = ["Mesh"]
 
@@ -44,6 +45,7 @@ class Mesh(Value):
                 f"Mesh.faces must index {len(vertices)} vertices; "
                 f"got {faces.min()} to {faces.max()}"
             )
+        check_origin("Mesh.origin", self.origin)
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces)
         if self.colours is not None:
@@ -54,7 +56,7 @@ class Mesh(Value):
         """Return a binary glTF 2.0 (GLB); the origin is in the extras of its mesh."""
         import trimesh  # half a second to import: only those who touch meshes pay it
 
-        note = json.dumps({"type": "Mesh", "origin": self.origin.to_json()}, allow_nan=False)
+        note = json.dumps(stamp("Mesh") | {"origin": self.origin.to_json()}, allow_nan=False)
         mesh = trimesh.Trimesh(
             self.vertices,
             self.faces,
@@ -67,19 +69,16 @@ class Mesh(Value):
         return data
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Restore a mesh from `to_bytes`; see `Value.from_bytes`."""
+    def _read(cls, data: bytes) -> Self:
         import trimesh
 
-        try:
-            scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
-            (mesh,) = scene.geometry.values()
-            note = json.loads(mesh.metadata["visionweave"])
-        except Exception as error:  # trimesh lets through whatever a damaged file provokes
-            raise ValueTypeError(f"expected a visionweave Mesh in a GLB: {error}") from None
+        scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
+        (mesh,) = scene.geometry.values()
+        note = json.loads(mesh.metadata.get("visionweave", "null"))
+        coloured = mesh.visual.kind == "vertex"
         return cls(
             np.asarray(mesh.vertices, np.float32),
             np.asarray(mesh.faces, np.int32),
-            np.asarray(mesh.visual.vertex_colors) if mesh.visual.kind == "vertex" else None,
-            Origin.from_json(note["origin"]),
+            np.asarray(mesh.visual.vertex_colors) if coloured else None,
+            **with_origin(check_stamp("Mesh", note)),
         )

@@ -52,9 +52,8 @@ class Origin:
                 raise ValueTypeError(f"Origin.score must be in [0, 1]; got {self.score}")
         if self.box is not None:
             fields["box"] = check_box("Origin.box", self.box)
-        set_field = type(self).__base__.__setattr__
         for name, value in fields.items():
-            set_field(self, name, value)
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         score = "" if self.score is None else f"{self.score:.2f}"

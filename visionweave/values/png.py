@@ -31,6 +31,7 @@ def composite(rgb: Pixels, alpha: Pixels, colour: tuple[int, int, int]) -> Pixel
 
 
 def to_png(picture: PIL.Image.Image, note: dict[str, Any]) -> bytes:
+    """Return a PNG of `picture`, with `note` as JSON in a text chunk."""
     info = PngInfo()
     info.add_itxt("visionweave", json.dumps(note, ensure_ascii=False, allow_nan=False))
     buffer = io.BytesIO()
@@ -38,12 +39,14 @@ def to_png(picture: PIL.Image.Image, note: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def open_png(data: bytes, kind: str) -> tuple[PIL.Image.Image, dict[str, Any]]:
-    """Return the picture in `data`, loaded, and the note of `to_png` ({} when there is none)."""
-    try:
-        picture = PIL.Image.open(io.BytesIO(data))
-        picture.load()
-        note = json.loads(picture.info.get("visionweave", "{}"))
-    except Exception as error:  # Pillow raises a dozen kinds on damaged files
-        raise ValueTypeError(f"expected a visionweave {kind} in a PNG: {error}") from None
-    return picture, note if isinstance(note, dict) else {}
+def open_png(data: bytes) -> tuple[PIL.Image.Image, Any]:
+    """Return the picture in `data`, loaded, and the note of `to_png`; None when there is none.
+
+    Raises:
+        Exception: whatever Pillow makes of a file that is damaged or no PNG.
+    """
+    if not data.startswith(b"\x89PNG"):
+        raise ValueTypeError("expected a PNG file; got something else")
+    picture = PIL.Image.open(io.BytesIO(data), formats=["PNG"])
+    picture.load()
+    return picture, json.loads(picture.info.get("visionweave", "null"))

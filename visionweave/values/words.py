@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,9 +10,11 @@ import numpy.typing as npt
 
 from visionweave.arrays import freeze, pick
 from visionweave.errors import ValueTypeError
-from visionweave.values.base import UNKNOWN, UNSET, JsonValue, Origin
+from visionweave.values.base import UNSET, JsonValue, with_origin
+from visionweave.values.checks import check_phrases, check_scores, check_text
+from visionweave.values.origin import UNKNOWN, Origin, check_origin
 
-__all__ = ["Hits", "Tags", "Text", "check_scores"]
+__all__ = ["Hits", "Tags", "Text"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -29,9 +30,8 @@ class Text(JsonValue):
     origin: Origin = UNKNOWN
 
     def __post_init__(self) -> None:
-        if not isinstance(self.text, str):
-            raise ValueTypeError(f"Text.text must be a str; got {type(self.text).__name__}")
-        _check_unicode("Text.text", self.text)
+        object.__setattr__(self, "text", check_text("Text.text", self.text))
+        check_origin("Text.origin", self.origin)
 
     def __str__(self) -> str:
         return self.text
@@ -46,7 +46,7 @@ class Text(JsonValue):
 
     @classmethod
     def _from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(**data | {"origin": Origin.from_json(data.get("origin", {}))})
+        return cls(**with_origin(data))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -67,12 +67,16 @@ class Tags(JsonValue):
         object.__setattr__(self, "phrases", check_phrases("Tags.phrases", self.phrases))
         scores = check_scores("Tags.scores", self.scores, len(self.phrases))
         object.__setattr__(self, "scores", scores)
+        check_origin("Tags.origin", self.origin)
 
     def __len__(self) -> int:
         return len(self.phrases)
 
-    def __getitem__(self, which: npt.ArrayLike) -> Self:
-        """Return the tags at `which`: a bool mask (N,) or integer indices, in that order."""
+    __iter__ = None
+    """Not by loop: that would go over one-tag Tags. `phrases` and `scores` are there for it."""
+
+    def __getitem__(self, which: npt.ArrayLike | slice) -> Self:
+        """Return the tags at `which`: a bool mask (N,), integer indices in that order, a slice."""
         index = pick(which, len(self))
         phrases = tuple(self.phrases[i] for i in index)
         return type(self)(phrases, self.scores[index], self.origin)
@@ -92,7 +96,7 @@ class Tags(JsonValue):
 
     @classmethod
     def _from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(**data | {"origin": Origin.from_json(data.get("origin", {}))})
+        return cls(**with_origin(data))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -115,45 +119,10 @@ class Hits(JsonValue):
         if (np.diff(scores) > 0).any():
             raise ValueTypeError("Hits.scores must not rise: the best hit comes first")
         object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "query", check_text("Hits.query", self.query))
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def _to_json(self) -> dict[str, Any]:
         return {"keys": self.keys, "scores": self.scores.tolist(), "query": self.query}
-
-    @classmethod
-    def _from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(**data)
-
-
-def check_phrases(name: str, phrases: Iterable[str]) -> tuple[str, ...]:
-    """Return `phrases` as a tuple of non-empty str, or raise ValueTypeError."""
-    if isinstance(phrases, str):
-        raise ValueTypeError(f"{name} must be several phrases; got the one str {phrases!r}")
-    phrases = tuple(phrases)
-    for phrase in phrases:
-        if not isinstance(phrase, str) or not phrase.strip():
-            raise ValueTypeError(f"{name} must hold non-empty str; got {phrase!r}")
-        _check_unicode(name, phrase)
-    return phrases
-
-
-def check_scores(name: str, scores: npt.ArrayLike | None, count: int) -> npt.NDArray[np.float32]:
-    """Return `scores` as read-only (count,) float32 in [0, 1]; None stands for all ones."""
-    given = np.ones(count, np.float32) if scores is None else scores
-    array = freeze(name, given, np.float32, "N", N=count)
-    if array.size and not (array.min() >= 0 and array.max() <= 1):
-        raise ValueTypeError(
-            f"{name} must be in [0, 1]; got {array.min():.4g} to {array.max():.4g}"
-        )
-    return array
-
-
-def _check_unicode(name: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueTypeError(
-            f"{name} must be valid Unicode; got {text!r}: {error.reason}"
-        ) from None
