@@ -1,0 +1,1 @@
+"""Ready pipelines, one YAML file each; `visionweave pipelines` lists them."""

@@ -55,7 +55,7 @@ def pick(which: npt.ArrayLike | slice, count: int) -> npt.NDArray[np.intp]:
     Raises:
         ValueTypeError: an index is out of range, or `which` is none of these.
     """
-    places = np.arange(count, dtype=np.intp)
+    places: npt.NDArray[np.intp] = np.arange(count)
     if isinstance(which, slice):
         return places[which]
     chosen = np.atleast_1d(np.asarray(which))
@@ -68,11 +68,13 @@ def pick(which: npt.ArrayLike | slice, count: int) -> npt.NDArray[np.intp]:
             f"got {chosen.dtype} of shape {chosen.shape}"
         )
     try:
-        return places[chosen]
+        picked: npt.NDArray[np.intp] = places[chosen]
     except IndexError:
         raise ValueTypeError(
-            f"choose among {count} with integers below {count}; got {chosen.max()}"
+            f"choose among {count} with integers below {count}; "
+            f"got {chosen.min()} to {chosen.max()}"
         ) from None
+    return picked
 
 
 def _cast(name: str, array: Array, wanted: np.dtype[Any], *, is_literal: bool) -> Array:

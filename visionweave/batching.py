@@ -5,35 +5,34 @@ next window is prepared and the one before is finished, in worker threads; the f
 themselves run in the calling thread, one at a time, in an order that does not depend on timing.
 
 A batch that raises is split in halves until the payload that cannot be computed stands alone, and
-the error is raised at the `await` of its own item. When memory runs out, the half that fits is
-remembered, and no larger batch of that method is tried again.
+the error is raised at the `await` of its own item. When memory runs out, half the size is
+remembered, and no larger batch of that method is tried again; unless a payload is too large even
+alone, which says nothing of the others.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
 from visionweave.contract import Node
 from visionweave.deferred import BoundMethod, Call, Calls, batch_sizes
 from visionweave.errors import NodeError
+from visionweave.failures import Raised
 from visionweave.runtime import is_out_of_memory
 
-__all__ = ["Batcher", "Limits", "Raised"]
+__all__ = ["THREADS", "Batcher", "Limits"]
+
+THREADS = os.cpu_count() or 1
+"""The worker threads of a pool."""
 
 Report = Callable[[str, int, bool], None]
 """Told of each forward pass: the method's name, the batch's size, and whether it failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """In the place of a result: the error that came instead."""
-
-    error: Exception
 
 
 @dataclass(slots=True)
@@ -54,30 +53,30 @@ class Limits:
         return min(wanted, self.found.get((node.spec.id, method), wanted))
 
     def too_large(self, node: Node, method: str, size: int) -> None:
-        """Remember that a batch of `size` did not fit in memory."""
-        self.found[node.spec.id, method] = max(1, size // 2)
+        """Remember that a batch of `size`, 2 or more, did not fit in memory."""
+        self.found[node.spec.id, method] = size // 2
 
 
 class _Task:
     """One coroutine on its way: what it waits for, and what became of it."""
 
-    __slots__ = ("coroutine", "future", "outcome", "waiting")
+    __slots__ = ("answers", "coroutine", "outcome", "waiting")
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self.coroutine = coroutine
         self.waiting: tuple[Call[Any], ...] = ()
+        self.answers: list[Any] | None = None  # to what it waits for
         self.outcome: Any = None
-        self.future: Future[None] | None = None
 
-    def resume(self, answers: Sequence[Any] | None) -> None:
+    def resume(self) -> None:
         """Run on to the next await or to the end; an answer that is an error is raised there."""
-        self.waiting = ()
+        answers, self.answers, self.waiting = self.answers, None, ()
         error = next((a.error for a in answers or () if isinstance(a, Raised)), None)
         try:
             if error is not None:
                 request = self.coroutine.throw(error)
             else:
-                request = self.coroutine.send(None if answers is None else list(answers))
+                request = self.coroutine.send(answers)
             while not isinstance(request, Calls):
                 wrong = TypeError(f"run may await batched methods only; it awaited {request!r}")
                 request = self.coroutine.throw(wrong)
@@ -87,11 +86,40 @@ class _Task:
         except Exception as raised:  # whatever a node raises fails its own item
             self.outcome = Raised(raised)
 
-    def wait(self) -> None:
-        """Wait until the worker thread is done with this task."""
-        if self.future is not None:
-            self.future.result()
-            self.future = None
+
+class _Window:
+    """The tasks of one batch, which the worker threads share among them."""
+
+    def __init__(self, tasks: list[_Task], pool: Executor | None) -> None:
+        self.tasks, self._pool = tasks, pool
+        self._futures: list[Future[None]] = []
+
+    def resume(self, tasks: list[_Task]) -> None:
+        """Resume some of the tasks: now, or in the worker threads."""
+        if self._pool is None:
+            _resume(iter(tasks))
+        else:
+            shared = iter(tasks)
+            count = min(THREADS, len(tasks))
+            self._futures = [self._pool.submit(_resume, shared) for _ in range(count)]
+
+    def wait(self) -> list[_Task]:
+        """Wait for the worker threads; return the tasks that now wait for answers."""
+        for future in self._futures:
+            future.result()
+        self._futures = []
+        return [task for task in self.tasks if task.waiting]
+
+    def close(self) -> None:
+        """End the coroutines wherever they are, once no worker thread runs them."""
+        wait([future for future in self._futures if not future.cancel()])
+        for task in self.tasks:
+            task.coroutine.close()
+
+
+def _resume(tasks: Iterator[_Task]) -> None:
+    for task in tasks:
+        task.resume()
 
 
 class Batcher:
@@ -115,85 +143,92 @@ class Batcher:
         tasks = [_Task(node.run(*arguments)) for arguments in calls]
         sizes = (self._limits.size(node, *stated) for stated in batch_sizes(node).items())
         width = min(sizes, default=1)
-        windows = [tasks[start : start + width] for start in range(0, len(tasks), width)]
-        before: list[_Task] = []
+        windows = [
+            _Window(tasks[start : start + width], self._pool)
+            for start in range(0, len(tasks), width)
+        ]
         try:
-            for index, window in enumerate(windows):
-                self._start(window if index == 0 else [])
-                self._start(windows[index + 1] if index + 1 < len(windows) else [])
-                self._forward(window)
-                self._finish(before)
-                before = window
-            self._finish(before)
+            self._run(windows)
         finally:
-            for task in tasks:
-                task.coroutine.close()
+            for window in windows:
+                window.close()
         return [task.outcome for task in tasks]
 
-    def _start(self, window: list[_Task]) -> None:
-        for task in window:
-            self._resume(task, None)
+    def _run(self, windows: list[_Window]) -> None:
+        none = _Window([], None)
+        padded = [none, none, *windows, none, none]
+        for before, window, after in zip(padded, padded[1:], padded[2:], strict=False):
+            after.resume(after.tasks)
+            self._answer_all(window)
+            self._finish(before)
 
-    def _resume(self, task: _Task, answers: Sequence[Any] | None) -> None:
-        if self._pool is None:
-            task.resume(answers)
-        else:
-            task.future = self._pool.submit(task.resume, answers)
-
-    def _finish(self, window: list[_Task]) -> None:
-        while self._forward(window):
+    def _finish(self, window: _Window) -> None:
+        while self._answer_all(window):
             pass
 
-    def _forward(self, window: list[_Task]) -> bool:
+    def _answer_all(self, window: _Window) -> bool:
         """Answer all that the tasks of a window wait for, and resume them; False if none waits."""
-        for task in window:
-            task.wait()
-        waiting = [task for task in window if task.waiting]
-        answers: dict[_Task, list[Any]] = {task: [None] * len(task.waiting) for task in waiting}
-        by_method: dict[str, list[tuple[_Task, int]]] = {}
+        waiting = window.wait()
+        by_method: dict[BoundMethod[Any, Any], list[tuple[Any, list[Any], int]]] = {}
         for task in waiting:
+            task.answers = answers = [None] * len(task.waiting)
             for place, call in enumerate(task.waiting):
-                by_method.setdefault(call.method.name, []).append((task, place))
-        for places in by_method.values():
-            calls = [task.waiting[place] for task, place in places]
-            for (task, place), answer in zip(places, self._answer(calls), strict=True):
-                answers[task][place] = answer
-        for task in waiting:
-            self._resume(task, answers[task])
+                by_method.setdefault(call.method, []).append((call.payload, answers, place))
+        for method, asked in by_method.items():
+            found = self._answer(method, [payload for payload, _, _ in asked])
+            for (_, answers, place), answer in zip(asked, found, strict=True):
+                answers[place] = answer
+        window.resume(waiting)
         return bool(waiting)
 
-    def _answer(self, calls: list[Call[Any]]) -> list[Any]:
-        """Run one method for all its calls, in batches of the size that fits by now."""
-        method = calls[0].method
+    def _answer(self, method: BoundMethod[Any, Any], payloads: list[Any]) -> list[Any]:
+        """Run a method for all payloads, in batches of the size that fits by now."""
         answers: list[Any] = []
-        while len(answers) < len(calls):
+        while len(answers) < len(payloads):
             size = self._limits.size(method.node, method.name, method.size)
-            batch = calls[len(answers) : len(answers) + size]
-            answers += self._batch(method, [call.payload for call in batch])
+            answers += self._batch(method, payloads[len(answers) : len(answers) + size])
         return answers
 
     def _batch(self, method: BoundMethod[Any, Any], payloads: list[Any]) -> list[Any]:
-        try:
-            with method.node.forward_context():
-                results = list(method.forward(payloads))
-            if len(results) != len(payloads):
-                raise NodeError(
-                    f"{method.node.spec.id}: {method.name} must return one result per payload; "
-                    f"got {len(results)} for {len(payloads)}"
-                )
-            self._report(method.name, len(payloads), False)
+        """Run a method on one batch, and on parts of it when that fails."""
+        results = _forward(method, payloads)
+        count, failed = len(payloads), isinstance(results, Raised)
+        self._report(method.name, count, failed)
+        if not isinstance(results, Raised):
             return results
-        except Exception as error:  # a model may raise anything; the next lines find out for whom
-            self._report(method.name, len(payloads), True)
-            if len(payloads) == 1:
-                return [Raised(error)]
-            full = is_out_of_memory(error)
-        # Outside the handler, so that the traceback no longer holds the batch's memory.
-        if full:
-            self._limits.too_large(method.node, method.name, len(payloads))
+        if is_out_of_memory(results.error):
             _free_memory()
-        half = len(payloads) // 2
+            if count > 1:
+                return self._smaller(method, payloads)
+        if count == 1:
+            return [results]
+        half = count // 2
         return self._batch(method, payloads[:half]) + self._batch(method, payloads[half:])
+
+    def _smaller(self, method: BoundMethod[Any, Any], payloads: list[Any]) -> list[Any]:
+        """Run a batch that did not fit in memory in smaller ones, and learn from it."""
+        found = self._limits.found.copy()
+        self._limits.too_large(method.node, method.name, len(payloads))
+        answers = self._answer(method, payloads)
+        if any(isinstance(each, Raised) and is_out_of_memory(each.error) for each in answers):
+            self._limits.found = found
+        return answers
+
+
+def _forward(method: BoundMethod[Any, Any], payloads: list[Any]) -> list[Any] | Raised:
+    with method.node.forward_context():
+        try:
+            returned = method.forward(payloads)
+            results = list(() if returned is None else returned)  # a `return` is soon forgotten
+        except Exception as error:  # a model may raise anything; the caller finds out for whom
+            return Raised(error)
+    if len(results) == len(payloads):
+        return results
+    what = (
+        f"{method.node.spec.id}: {method.name} must return one result per payload; "
+        f"got {len(results)} for {len(payloads)}"
+    )
+    return [Raised(NodeError(what)) for _ in payloads]
 
 
 def _free_memory() -> None:

@@ -2,107 +2,144 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import repeat
 from typing import Any
 
-from visionweave.batching import Raised
 from visionweave.errors import NodeError, NodeFailed
-from visionweave.items import Failed, Item
-from visionweave.plan import Argument, PlannedStep
+from visionweave.failures import Failed, Raised
+from visionweave.items import Item
+from visionweave.plan import PlannedStep
 from visionweave.types import PortType
-from visionweave.values import Origin
+from visionweave.values import Origin, Value
 
-__all__ = ["Call", "expand", "resolve", "without_failures"]
+__all__ = ["Call", "expand", "resolve", "settle", "without_failures"]
 
 
 class Call:
-    """One call of a node's `run`; after `settle`, `outcome` is its result or a Failed."""
+    """One call of a node's `run`.
+
+    Attributes:
+        item: the index of its item in the chunk.
+        place: its index along the innermost axis; None for a step that runs once.
+        arguments: what `run` is given.
+        outcome: what came of it: a result or a Raised, and after `settle` a result or a Failed.
+    """
 
     __slots__ = ("arguments", "item", "outcome", "place")
 
     def __init__(self, item: int, place: int | None, arguments: list[Any]) -> None:
-        self.item = item  # its index in the chunk
-        self.place = place  # its index along the innermost axis; None without one
+        self.item = item
+        self.place = place
         self.arguments = arguments
         self.outcome: Any = None
 
-    def settle(self, step: PlannedStep, item: Item) -> None:
-        """Check the type of the result, and turn an error into a recorded Failed."""
-        outcome = self.outcome
-        if not isinstance(outcome, Raised):
-            wrong = _wrong_type(step, outcome)
-            if wrong is not None:
-                outcome = Raised(wrong)
-        if isinstance(outcome, Raised):
-            failure = self._failure(step, item, outcome.error)
-            item.failures.append(failure)
-            self.outcome = Failed(failure)
-        self.arguments = []  # so that only columns hold values
 
-    def _failure(self, step: PlannedStep, item: Item, error: Exception) -> NodeFailed:
-        origins = [getattr(value, "origin", None) for value in self.arguments]
-        objects = [o for o in origins if isinstance(o, Origin) and o.object is not None]
-        index = objects[0].object if objects else self.place
-        label = objects[0].label if objects else ""
-        failure = NodeFailed(
-            step.name, step.spec.id, item.name, index, label, type(error).__name__, str(error)
-        )
-        failure.__cause__ = error
-        return failure
+def expand(step: PlannedStep, columns: list[list[Any]], count: int) -> tuple[list[Any], list[Call]]:
+    """Return the calls of a step for a chunk of `count` items.
 
-
-def expand(step: PlannedStep, item: int, columns: list[list[Any]], calls: list[Call]) -> Any:
-    """Append the calls of one item to `calls`; return them in the shape of the step's axes.
-
-    The shape is a Call for a step that runs once, else (nested) lists of Calls; where an argument
-    has failed, the Failed stands in the call's place.
+    Returns:
+        For each item its calls in the shape of the step's axes: a Call for a step that runs once,
+        else (nested) lists of Calls; where an argument has failed, the Failed stands in the call's
+        place. And all the calls in one list.
     """
     arguments = step.arguments
-    values = [a.constant if a.slot is None else columns[a.slot][item] for a in arguments]
-    if not step.depth:
-        return _leaf(arguments, item, None, values, calls)
-    depths = [argument.depth for argument in arguments]
-    return _expand(arguments, item, step.depth, values, depths, calls)
+    sources = [repeat(a.constant) if a.slot is None else columns[a.slot] for a in arguments]
+    rows = zip(range(count), *sources, strict=False)  # constants have no end
+    lists = [index for index, argument in enumerate(arguments) if argument.many]
+    calls: list[Call] = []
+    if step.depth == 0:
+        return [_call(item, None, values, lists, calls) for item, *values in rows], calls
+    depths, depth = [argument.depth for argument in arguments], step.depth
+    shapes = [_repeat(item, values, depths, depth, lists, calls) for item, *values in rows]
+    return shapes, calls
 
 
-def _expand(
-    arguments: tuple[Argument, ...],
+def _repeat(
     item: int,
-    depth: int,
     values: list[Any],
     depths: list[int],
+    depth: int,
+    lists: list[int],
     calls: list[Call],
-) -> Any:
+) -> list[Any] | Failed:
     for value in values:
         if type(value) is Failed:
             return value
     # An argument lies along the outermost axes; at each level those with depth left are indexed.
     length = len(values[depths.index(depth)])
     inner = [max(0, d - 1) for d in depths]
-    shape = []
+    shape: list[Any] = []
     for place in range(length):
-        row = [v[place] if d else v for v, d in zip(values, depths, strict=True)]
+        row = [value[place] if d else value for value, d in zip(values, depths, strict=True)]
         if depth == 1:
-            shape.append(_leaf(arguments, item, place, row, calls))
+            shape.append(_call(item, place, row, lists, calls))
         else:
-            shape.append(_expand(arguments, item, depth - 1, row, inner, calls))
+            shape.append(_repeat(item, row, inner, depth - 1, lists, calls))
     return shape
 
 
-def _leaf(
-    arguments: tuple[Argument, ...],
-    item: int,
-    place: int | None,
-    values: list[Any],
-    calls: list[Call],
+def _call(
+    item: int, place: int | None, values: list[Any], lists: list[int], calls: list[Call]
 ) -> Call | Failed:
-    for index, value in enumerate(values):
+    for value in values:
         if type(value) is Failed:
             return value
-        if arguments[index].many and type(value) is list:
-            values[index] = without_failures(value)
+    for index in lists:
+        values[index] = without_failures(values[index])
     call = Call(item, place, values)
     calls.append(call)
     return call
+
+
+def settle(step: PlannedStep, calls: list[Call], items: list[Item]) -> None:
+    """Check the types of the results, and turn each error into a recorded Failed."""
+    outputs = step.spec.outputs
+    for call in calls:
+        outcome = call.outcome
+        error = outcome.error if type(outcome) is Raised else _wrong_type(step, outputs, outcome)
+        if error is not None:
+            item = items[call.item]
+            failure = _failure(step, call, item, error)
+            item.failures.append(failure)
+            call.outcome = Failed(failure)
+
+
+def _failure(step: PlannedStep, call: Call, item: Item, error: Exception) -> NodeFailed:
+    origins = [getattr(value, "origin", None) for value in call.arguments]
+    objects = [o for o in origins if isinstance(o, Origin) and o.object is not None]
+    index = objects[0].object if objects else call.place
+    label = objects[0].label if objects else ""
+    failure = NodeFailed(
+        step.name, step.spec.id, item.name, index, label, type(error).__name__, str(error)
+    )
+    failure.__cause__ = error
+    return failure
+
+
+def _wrong_type(
+    step: PlannedStep, outputs: Mapping[str, PortType], outcome: Any
+) -> NodeError | None:
+    """The error of a node that does not return what it says, or None."""
+    for field, kind in outputs.items():
+        value = getattr(outcome, field, outcome) if field else outcome
+        good = _is_list_of(kind.kinds, value) if kind.many else isinstance(value, kind.kinds)
+        if not good:
+            said = f"{field}: {kind}" if field else str(kind)
+            return NodeError(
+                f"{step.spec.id}.run must return {said}, as it is annotated; got {_describe(value)}"
+            )
+    return None
+
+
+def _is_list_of(kinds: tuple[type[Value], ...], value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kinds) for each in value)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, list):
+        return f"list of {', '.join(sorted({type(each).__name__ for each in value})) or 'nothing'}"
+    return type(value).__name__
 
 
 def resolve(shape: Any, field: str) -> Any:
@@ -118,22 +155,3 @@ def without_failures(value: Any) -> Any:
     if type(value) is not list:
         return value
     return [without_failures(each) for each in value if type(each) is not Failed]
-
-
-def _wrong_type(step: PlannedStep, outcome: Any) -> NodeError | None:
-    """The error of a node that does not return what it says, or None."""
-    for field, kind in step.spec.outputs.items():
-        value = getattr(outcome, field, None) if field else outcome
-        if not _fits(kind, value):
-            said = f"{field}: {kind}" if field else str(kind)
-            return NodeError(
-                f"{step.spec.id}.run must return {said}, as it is annotated; "
-                f"got {type(value).__name__}"
-            )
-    return None
-
-
-def _fits(kind: PortType, value: Any) -> bool:
-    if kind.many:
-        return isinstance(value, list) and all(isinstance(each, kind.kinds) for each in value)
-    return isinstance(value, kind.kinds)

@@ -3,7 +3,7 @@
 Two graphs that compute the same outputs in the same way have one canonical form, whether they were
 written in YAML or in Python. In it a step is called by the digest of what it is: its node, settings
 (complete, defaults included) and what its ports read. So names and order do not count, equal steps
-are one, and steps that no output needs are gone.
+are one, and steps and inputs that no output needs are gone.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ __all__ = ["canonical_form", "constant_data", "digest", "graph_hash", "step_dige
 def canonical_form(graph: Graph) -> dict[str, Any]:
     """Return the graph as plain JSON data: its inputs and outputs by name, its steps by digest."""
     forms, digests = _walk(graph)
+    refs = [*graph.outputs.values(), *(ref for n in digests for ref in graph.steps[n].refs())]
+    read = {ref.name for ref in refs}
     inputs = {
         name: {"type": str(given.type)}
         | ({} if given.default is None else {"default": constant_data(given.default)})
         for name, given in sorted(graph.inputs.items())
+        if name in read
     }
     outputs = {name: _refer(ref, digests) for name, ref in sorted(graph.outputs.items())}
     return {"visionweave": 1, "inputs": inputs, "steps": forms, "outputs": outputs}
@@ -77,9 +80,9 @@ def digest(data: Any) -> str:
 
 def constant_data(constant: Constant) -> Any:
     """Return the plain data of a constant: the same for a list of phrases and the Tags of it."""
-    values = constant.value if isinstance(constant.value, list) else [constant.value]
-    plain = [_value_data(value, constant.data) for value in values]
-    return plain if isinstance(constant.value, list) else plain[0]
+    if not isinstance(constant.value, list):
+        return _value_data(constant.value, constant.data)
+    return [_value_data(*pair) for pair in zip(constant.value, constant.data, strict=True)]
 
 
 def _value_data(value: Value, data: Any) -> Any:

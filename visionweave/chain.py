@@ -8,6 +8,7 @@ Each call is checked where it stands, so that a wrong connection is an error of 
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import typing
 from collections.abc import Iterable, Mapping
@@ -15,12 +16,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from visionweave.contract import Node, NodeSpec
-from visionweave.errors import PipelineError, Problem, ValueTypeError
+from visionweave.errors import PipelineError, Problem
 from visionweave.flow import Flow, check_call, input_flow, missing_ports, output_flows, unknown_port
-from visionweave.graph import Constant, Graph, GraphInput, Ref, Step
+from visionweave.graph import Constant, Graph, GraphInput, Ref, Step, bind_constant
+from visionweave.plain import show
+from visionweave.references import RUN_ARGUMENTS, check_name
+from visionweave.signature import argument_problems
 from visionweave.types import PortType, read_annotation
 
-__all__ = ["Handle", "Input", "bind_constant", "call", "trace"]
+__all__ = ["Handle", "Input", "call", "trace"]
 
 
 class Handle:
@@ -29,10 +33,14 @@ class Handle:
     def __init__(self, source: GraphInput | _Call, field: str, flow: Flow) -> None:
         self._source, self._field, self._flow = source, field, flow
 
+    def __str__(self) -> str:
+        if isinstance(self._source, GraphInput):
+            return f"input '{self._source.name}'"
+        which = f"'{self._field}' " if self._field else ""
+        return f"the output {which}of {self._source.node.spec.id}"
+
     def __repr__(self) -> str:
-        source = self._source
-        name = source.name if isinstance(source, GraphInput) else source.node.spec.id
-        return f"<{name}{'.' if self._field else ''}{self._field}: {self._flow}>"
+        return f"<{self}: {self._flow}>"
 
     def __bool__(self) -> bool:
         raise TypeError(f"{self!r} has no value yet; run the pipeline to get one")
@@ -50,17 +58,29 @@ class Input(Handle):
         default: a value, or plain data such as a list of phrases; without one it must be given.
 
     Raises:
-        ValueTypeError: `type` is no port type, or `default` does not fit it.
+        PipelineError: `name` cannot be a name, `type` is no port type, or `default` does not fit.
     """
 
     def __init__(self, name: str, type: Any, default: Any = None) -> None:
-        kind = read_annotation(type)
-        if kind is None:
-            raise ValueTypeError(
-                f"input '{name}' needs a value type or a list of one; got {type!r}"
-            )
-        constant = None if default is None else Constant(kind.coerce(default), default)
-        super().__init__(GraphInput(name, kind, constant), "", input_flow(kind, name))
+        given = _make_input(name, type, default)
+        super().__init__(given, "", input_flow(given.type, name))
+
+
+def _make_input(name: str, type: Any, default: Any) -> GraphInput:
+    where = f"input '{name}'"
+    problem = check_name(name, where, RUN_ARGUMENTS)
+    if problem is not None:
+        raise PipelineError([problem])
+    kind = read_annotation(type)
+    if kind is None:
+        what, expected = "this is no type of an input", "a value type, such as Image or list[Image]"
+        raise PipelineError([Problem(where, what, expected, _type_name(type))])
+    if default is None:
+        return GraphInput(name, kind)
+    constant = bind_constant(kind, default, where)
+    if isinstance(constant, Problem):
+        raise PipelineError([constant])
+    return GraphInput(name, kind, constant)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -73,6 +93,10 @@ class _Call:
     node: Node
     bindings: dict[str, Handle | Constant]
     serial: int = field(default_factory=itertools.count().__next__)
+
+    def reads(self) -> list[Handle]:
+        """The handles among the bindings."""
+        return [binding for binding in self.bindings.values() if isinstance(binding, Handle)]
 
 
 def call(node: Node, args: tuple[Any, ...], ports: Mapping[str, Any]) -> Any:
@@ -87,24 +111,21 @@ def call(node: Node, args: tuple[Any, ...], ports: Mapping[str, Any]) -> Any:
 
 def _bind(spec: NodeSpec, args: tuple[Any, ...], ports: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call by port, without those that are None."""
-    if len(args) > len(spec.ports):
-        listed = ", ".join(spec.ports)
-        problem = Problem(
-            spec.id,
-            f"{spec.id} has {len(spec.ports)} ports",
-            expected=f"at most {len(spec.ports)} arguments: {listed}",
-            got=str(len(args)),
+    names = list(spec.ports)
+    problems = argument_problems(spec.id, "port", names, args, ports)
+    for name in ports:
+        if name in spec.settings.model_fields:
+            what = f"'{name}' is a setting, not a port"
+            fix = f"give it when the node is built: {spec.cls.__name__}({name}=...)"
+            problems.append(Problem(spec.id, what, fix=fix))
+        elif name not in spec.ports:
+            problems.append(unknown_port(spec, name, spec.id))
+    bound = dict(zip(names, args, strict=False)) | dict(ports)
+    bound = {name: value for name, value in bound.items() if value is not None}
+    if not problems:  # or else the port that is missing may be the one that is misspelt
+        problems = missing_ports(
+            spec, bound, spec.id, lambda port: f"give it by place or by name: {port.name}=..."
         )
-        raise PipelineError([problem])
-    bound = dict(zip(spec.ports, args, strict=False))
-    problems = [unknown_port(spec, name, spec.id) for name in ports if name not in spec.ports]
-    problems += [
-        Problem(spec.id, f"port '{name}' is given twice", fix="give it once, by place or by name")
-        for name in ports
-        if name in bound
-    ]
-    bound = {name: value for name, value in (bound | dict(ports)).items() if value is not None}
-    problems += missing_ports(spec, bound, spec.id)
     if problems:
         raise PipelineError(problems)
     return bound
@@ -115,17 +136,14 @@ def _connect(node: Node, bound: Mapping[str, Any]) -> Any:
     bindings: dict[str, Handle | Constant] = {}
     problems = []
     for name, value in bound.items():
-        if isinstance(value, Handle):
-            bindings[name] = value
-            continue
-        constant = bind_constant(spec.ports[name].type, value, f"{spec.id}, port '{name}'")
-        if isinstance(constant, Problem):
-            problems.append(constant)
+        binding = _binding(spec.ports[name].type, value, f"{spec.id}, port '{name}'")
+        if isinstance(binding, Problem):
+            problems.append(binding)
         else:
-            bindings[name] = constant
+            bindings[name] = binding
     handles = {name: value for name, value in bindings.items() if isinstance(value, Handle)}
     flows = {name: handle._flow for name, handle in handles.items()}
-    names = {name: repr(handle) for name, handle in handles.items()}
+    names = {name: str(handle) for name, handle in handles.items()}
     loop, found = check_call(spec, flows, names, lambda port: spec.id)
     if problems + found:
         raise PipelineError(problems + found)
@@ -137,29 +155,36 @@ def _connect(node: Node, bound: Mapping[str, Any]) -> Any:
     return outputs[""] if "" in outputs else _named(spec)(**outputs)
 
 
+def _binding(kind: PortType, value: Any, where: str) -> Handle | Constant | Problem:
+    """What to bind to a port of type `kind`: a handle as it is, a constant of anything else."""
+    if isinstance(value, Handle):
+        return value
+    if not _is_symbolic(value):
+        return bind_constant(kind, value, where)
+    if isinstance(value, list):
+        what = "a list of outputs cannot be connected"
+        expected, fix = "one output", "connect the output of a step that gives a list"
+        return Problem(where, what, expected, f"a list of {len(value)}", fix)
+    fields = ", ".join(value._fields)
+    what, fix = "several outputs cannot go into one port", f"connect one of them: {fields}"
+    return Problem(where, what, str(kind), fields, fix)
+
+
 def _named(spec: NodeSpec) -> Any:
     """The NamedTuple class that the node returns."""
     return typing.get_type_hints(spec.cls.run)["return"]
 
 
-def bind_constant(kind: PortType, data: Any, where: str) -> Constant | Problem:
-    """Return plain data or a value as a constant of a port, or the problem with it."""
-    if _is_symbolic(data):
-        fields = ", ".join(data._fields)
-        fix = f"connect one of its outputs: {fields}"
-        return Problem(where, "several outputs cannot go into one port", str(kind), fields, fix)
-    try:
-        return Constant(kind.coerce(data), data)
-    except ValueTypeError as error:
-        return Problem(where, "the literal does not fit the port", str(kind), str(error))
-
-
 def _is_symbolic(value: Any) -> bool:
-    """Whether `value` is a handle, or the several outputs of a step."""
-    several = isinstance(value, tuple) and hasattr(value, "_fields")
+    """Whether `value` is a handle, the several outputs of a step, or a list of handles."""
+    several = isinstance(value, list) or (isinstance(value, tuple) and hasattr(value, "_fields"))
     return isinstance(value, Handle) or (
         several and any(isinstance(part, Handle) for part in value)
     )
+
+
+def _type_name(type: Any) -> str:
+    return show(type) if isinstance(type, str) else inspect.formatannotation(type)
 
 
 def trace(outputs: Mapping[str, Any], description: str = "") -> Graph:
@@ -168,20 +193,13 @@ def trace(outputs: Mapping[str, Any], description: str = "") -> Graph:
     A step takes the name of the output that it is; the others are named after their nodes.
 
     Raises:
-        PipelineError: an output is no handle, or two inputs of one name differ.
+        PipelineError: an output is no handle or has no proper name, or two inputs of one name
+            differ.
     """
-    problems = [
-        Problem(
-            f"output '{name}'",
-            "an output must be what a node returned, or an input",
-            expected="the result of calling a node on an Input",
-            got=repr(handle),
-        )
-        for name, handle in outputs.items()
-        if not isinstance(handle, Handle)
-    ]
-    if problems:
-        raise PipelineError(problems)
+    problems = [_output_problem(name, handle) for name, handle in outputs.items()]
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise PipelineError(found)
     inputs, calls = _collect(outputs.values())
     names = _names(calls, outputs, inputs)
 
@@ -204,24 +222,36 @@ def trace(outputs: Mapping[str, Any], description: str = "") -> Graph:
     return Graph(inputs, steps, refs, description)
 
 
+def _output_problem(name: str, given: Any) -> Problem | None:
+    where = f"output '{name}'"
+    if isinstance(given, Handle):
+        return check_name(name, where)
+    what = "an output must be what a node returned, or an input"
+    if _is_symbolic(given):
+        fix = "give each a name of its own"
+        return Problem(where, what, "one output", f"{len(given)} outputs", fix)
+    return Problem(where, what, "the result of calling a node on an Input", show(given))
+
+
 def _collect(outputs: Iterable[Handle]) -> tuple[dict[str, GraphInput], list[_Call]]:
-    """Return the inputs by name, and the calls in the order in which they were made."""
-    inputs: dict[str, GraphInput] = {}
-    calls: set[_Call] = set()
+    """Return the inputs by name as they are first read, and the calls in the order of making."""
+    made: set[_Call] = set()
     pending = [handle._source for handle in outputs]
     while pending:
         source = pending.pop()
-        if isinstance(source, _Call):
-            if source not in calls:
-                calls.add(source)
-                read = source.bindings.values()
-                pending += [binding._source for binding in read if isinstance(binding, Handle)]
-            continue
-        known = inputs.setdefault(source.name, source)
-        if (known.type, known.default) != (source.type, source.default):
-            what = f"two different inputs are called '{source.name}'"
-            raise PipelineError([Problem("inputs", what, fix="give each its own name")])
-    return inputs, sorted(calls, key=lambda made: made.serial)
+        if isinstance(source, _Call) and source not in made:
+            made.add(source)
+            pending += [handle._source for handle in source.reads()]
+    calls = sorted(made, key=lambda each: each.serial)
+    inputs: dict[str, GraphInput] = {}
+    for handle in itertools.chain(*(each.reads() for each in calls), outputs):
+        source = handle._source
+        if isinstance(source, GraphInput):
+            known = inputs.setdefault(source.name, source)
+            if (known.type, known.default) != (source.type, source.default):
+                what = f"two different inputs are called '{source.name}'"
+                raise PipelineError([Problem("inputs", what, fix="give each its own name")])
+    return inputs, calls
 
 
 def _names(

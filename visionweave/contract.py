@@ -17,7 +17,8 @@ A node is a class with a decorator and a method `run`:
 - **Outputs** are its return annotation: a value type, a list of one, or a NamedTuple of those,
   whose fields are then separate outputs (`$step.field`).
 - **Settings** are the parameters of `__init__`, annotated for pydantic. Building a node is free:
-  `__init__` keeps its settings and does nothing else.
+  `__init__` keeps its settings and does nothing else, save raising ValueError for settings that do
+  not go together.
 - `run` is a function of its arguments and settings: it keeps nothing from call to call, changes no
   argument, and may be called in any order. Whatever it raises fails this one item alone.
 - A `ModelNode` also has `load`, and its `run` is a coroutine (see `visionweave.deferred`).
@@ -30,15 +31,16 @@ import functools
 import inspect
 import re
 import types
-import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from visionweave.errors import NodeError, PipelineError
+from visionweave.errors import NodeError, PipelineError, Problem
 from visionweave.photo import Fit
-from visionweave.types import PortType, read_annotation
+from visionweave.plain import show
+from visionweave.signature import RESERVED, Port, argument_problems, read_run, read_settings
+from visionweave.types import PortType
 
 if TYPE_CHECKING:
     from visionweave.runtime import Runtime
@@ -47,19 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["RESERVED", "ModelNode", "Node", "NodeSpec", "Port", "node"]
 
 N = TypeVar("N", bound="type[Node]")
-
-RESERVED = frozenset({"node"})
-"""Names that mean something else in a step of a pipeline file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """One parameter of a node's `run`."""
-
-    name: str
-    type: PortType
-    optional: bool
-    default: Any = None
 
 
 @dataclass(frozen=True)
@@ -197,79 +186,65 @@ def node(id: str, *, version: int = 1, paper: str = "", license: str = "") -> Ca
     """
 
     def decorate(cls: N) -> N:
+        name = getattr(cls, "__qualname__", str(cls))
         if not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", id):
-            raise NodeError(f"{cls.__qualname__}: a node's id is like 'family.verb'; got {id!r}")
+            raise NodeError(f"{name}: a node's id is like 'family.verb'; got {id!r}")
         if not (isinstance(cls, type) and issubclass(cls, Node)):
-            raise NodeError(f"{cls.__qualname__}: a node is a subclass of visionweave.Node")
-        ports, outputs = _read_run(cls)
-        for name in list(inspect.signature(cls.__init__).parameters)[1:]:
-            if name in ports or name in RESERVED:
-                other = "a port" if name in ports else "a word of pipeline files"
-                raise NodeError(f"{cls.__qualname__}: setting '{name}' is also {other}; rename it")
+            raise NodeError(f"{name}: a node is a subclass of visionweave.Node")
+        ports, outputs = read_run(cls)
+        for setting in read_settings(cls):
+            if setting in ports:
+                raise NodeError(f"{name}: setting '{setting}' is also a port; rename one of them")
+            if setting in RESERVED or setting == "spec" or hasattr(ModelNode, setting):
+                raise NodeError(
+                    f"{name}: '{setting}' means something else in a node; rename the setting"
+                )
         cls.spec = NodeSpec(id, version, cls, ports, outputs, paper, license)
-        cls.__init__ = _checked_init(cls.__init__)  # type: ignore[method-assign]
+        cls.__init__ = _checked_init(cls, cls.__init__)  # type: ignore[method-assign]
         return cls
 
     return decorate
 
 
-def _read_run(cls: type[Node]) -> tuple[dict[str, Port], dict[str, PortType]]:
-    where = f"{cls.__qualname__}.run"
-    if not inspect.isfunction(cls.__dict__.get("run", getattr(cls, "run", None))):
-        raise NodeError(f"{where}: a node has a method `run`")
-    try:
-        hints = typing.get_type_hints(cls.run)
-    except NameError as error:
-        raise NodeError(
-            f"{where}: {error}; import its types where the module can see them"
-        ) from None
-    ports = {}
-    for name, parameter in list(inspect.signature(cls.run).parameters.items())[1:]:
-        kind = read_annotation(hints.get(name))
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise NodeError(f"{where}: a node names its ports; {parameter} names none")
-        if kind is None or name in RESERVED:
-            raise NodeError(
-                f"{where}: port '{name}' must be annotated with a value type, a list of one or a "
-                f"union, and not be called 'node'; got {hints.get(name)!r}"
-            )
-        optional = parameter.default is not parameter.empty
-        ports[name] = Port(name, kind, optional, parameter.default if optional else None)
-    return ports, _read_outputs(where, hints.get("return"))
-
-
-def _read_outputs(where: str, annotation: Any) -> dict[str, PortType]:
-    single = read_annotation(annotation)
-    if single is not None:
-        return {"": single}
-    if isinstance(annotation, type) and issubclass(annotation, tuple):
-        fields = typing.get_type_hints(annotation)
-        kinds = {name: read_annotation(hint) for name, hint in fields.items()}
-        found = {name: kind for name, kind in kinds.items() if kind is not None}
-        if found and len(found) == len(kinds):
-            return found
-    raise NodeError(
-        f"{where}: a node returns a value type, a list of one, or a NamedTuple of those; "
-        f"got {annotation!r}"
-    )
-
-
-def _checked_init(init: Callable[..., None]) -> Callable[..., None]:
+def _checked_init(cls: type[Node], init: Callable[..., None]) -> Callable[..., None]:
     """Wrap `__init__`: check the settings, keep them as `self.settings`, then call it."""
+    parameters = list(inspect.signature(init).parameters.values())[1:]
+    by_place = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
 
     @functools.wraps(init)
     def __init__(self: Node, *args: Any, **kwargs: Any) -> None:
-        from visionweave.settings import check_settings
-
-        model = self.spec.settings
-        if len(args) > len(model.model_fields):
-            raise TypeError(f"{type(self).__name__} has {len(model.model_fields)} settings")
-        given = dict(zip(model.model_fields, args, strict=False)) | kwargs
-        settings, problems = check_settings(model, given, where=self.spec.id)
-        if problems:
-            raise PipelineError(problems)
-        plain = model.model_construct(**settings).model_dump(mode="json")
+        if self.spec.cls is not cls:  # the __init__ of a subclass has checked its own settings
+            init(self, *args, **kwargs)
+            return
+        given = dict(zip(by_place, args, strict=False)) | kwargs
+        problems = argument_problems(self.spec.id, "setting", by_place, args, kwargs)
+        settings = _check_given(self.spec, given, problems)
+        plain = self.spec.settings.model_construct(**settings).model_dump(mode="json")
         self.settings = types.MappingProxyType(plain)
-        init(self, **settings)
+        try:
+            init(self, **settings)
+        except ValueError as error:
+            what = f"these settings do not go together: {error}"
+            got = ", ".join(f"{name}: {show(plain[name])}" for name in given)
+            raise PipelineError([Problem(self.spec.id, what, got=got)]) from error
 
     return __init__
+
+
+def _check_given(
+    spec: NodeSpec, given: Mapping[str, Any], problems: list[Problem]
+) -> dict[str, Any]:
+    """Return all settings of a node, or raise `problems` with those of the settings given."""
+    from visionweave.settings import check_settings
+
+    for name in given:
+        if name in spec.ports:
+            what = f"'{name}' is a port, not a setting"
+            fix = f"connect it by calling the node: {spec.cls.__name__}(...)({name}=...)"
+            problems.append(Problem(spec.id, what, fix=fix))
+    own = {name: value for name, value in given.items() if name not in spec.ports}
+    settings, wrong = check_settings(spec.settings, own, lambda name: spec.id)
+    problems += wrong.values()
+    if problems:
+        raise PipelineError(problems)
+    return settings

@@ -13,12 +13,11 @@ The policy, all of it:
   run; a step that takes a whole list gets the elements that did not fail. Everything else goes on.
 - Results come **in the order** of the items, and depend on neither chunk nor batch size.
 
-Whatever wants to watch is an `Observer`; nothing here prints, measures or stores.
+Whatever wants to watch is an `Observer`; nothing here prints or stores.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -26,11 +25,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from visionweave.batching import Batcher, Limits, Raised
-from visionweave.calls import Call, expand, resolve, without_failures
+from visionweave.batching import THREADS, Batcher, Limits
+from visionweave.calls import Call, expand, resolve, settle, without_failures
 from visionweave.contract import ModelNode
 from visionweave.errors import NodeFailed
-from visionweave.items import Failed, Item, read_chunks
+from visionweave.failures import Failed, Raised
+from visionweave.items import Item, read_chunks
 from visionweave.observe import Observer
 from visionweave.plan import Plan, PlannedStep
 from visionweave.runtime import Runtime
@@ -84,6 +84,9 @@ class Result:
     def __getitem__(self, output: str) -> Any:
         if output in self.missing:
             raise self.missing[output]
+        if output not in self.outputs:
+            known = ", ".join([*self.outputs, *self.missing])
+            raise KeyError(f"there is no output {output!r}; the outputs are {known}")
         return self.outputs[output]
 
 
@@ -93,38 +96,37 @@ def execute(plan: Plan, source: Iterable[Any], options: Options) -> Iterator[Res
     Yields:
         One result per item, in order. A result is handed out when its chunk is done.
     """
+    several = options.chunk > 1  # a single item needs no threads
+    prepares = any(step.spec.is_async for step in plan.steps)
     run = _Run(plan, options)
     with ExitStack() as stack:
         stack.callback(run.tell, "run_finished")
-        pool = _pool(plan, options, stack)
+        # Two pools, so that the next chunk's photos do not stand in line before this one's batches.
+        readers = _pool(stack) if several and plan.reads_images else None
+        run.workers = _pool(stack) if several and prepares else None
         run.tell("run_started", plan)
-        for chunk in read_chunks(plan, source, options.chunk, pool):
-            for result in run.chunk(chunk, pool):
-                run.tell("item_finished", result)
-                yield result
+        for chunk in read_chunks(plan, source, options.chunk, readers):
+            yield from run.chunk(chunk)
 
 
-def _pool(plan: Plan, options: Options, stack: ExitStack) -> Executor | None:
-    """Worker threads where something is decoded or prepared; a single item needs none."""
-    busy = plan.reads_images or any(step.spec.is_async for step in plan.steps)
-    if not busy or options.chunk == 1:
-        return None
-    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="visionweave")
+def _pool(stack: ExitStack) -> Executor:
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="visionweave")
     stack.callback(pool.shutdown, cancel_futures=True)
     return pool
 
 
 class _Run:
-    """The state of one run: nothing but what is passed to every step."""
+    """The state of one run: the plan, the options, and the threads that prepare and finish."""
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan, self.options = plan, options
+        self.workers: Executor | None = None
 
     def tell(self, event: str, *details: Any) -> None:
         for observer in self.options.observers:
             getattr(observer, event)(*details)
 
-    def chunk(self, items: list[Item], pool: Executor | None) -> Iterator[Result]:
+    def chunk(self, items: list[Item]) -> Iterator[Result]:
         """Take a chunk through all steps, and hand out its results."""
         self.tell("chunk_started", [item.name for item in items])
         # One column of values per slot, one value per item in each.
@@ -134,55 +136,62 @@ class _Run:
         for item in items:
             item.values.clear()
         for step in self.plan.steps:
-            self._step(step, items, columns, pool)
+            self._step(step, items, columns)
             for slot in step.releases:
                 columns[slot] = []
         outputs = {name: columns[slot] for name, slot in self.plan.outputs.items()}
         del columns
         for index, item in enumerate(items):
-            given = {name: column[index] for name, column in outputs.items()}
-            for column in outputs.values():
-                column[index] = None
-            yield _result(item, given)
+            yield self._result(item, index, outputs)
 
-    def _step(
-        self, step: PlannedStep, items: list[Item], columns: list[list[Any]], pool: Executor | None
-    ) -> None:
+    def _step(self, step: PlannedStep, items: list[Item], columns: list[list[Any]]) -> None:
         """Run one step over a chunk, and put its results into their columns."""
-        calls: list[Call] = []
-        shapes = [expand(step, index, columns, calls) for index in range(len(items))]
+        shapes, calls = expand(step, columns, len(items))
+        if calls:
+            self._load(step)
         self.tell("step_started", step, len(calls))
         started = time.perf_counter()
-        if calls:
-            self._run_calls(step, calls, pool)
-        for call in calls:
-            call.settle(step, items[call.item])
+        if step.spec.is_async:
+            self._run_batched(step, calls)
+        else:
+            _run_each(step, calls)
+        settle(step, calls, items)
         for name, slot in step.slots.items():
             columns[slot] = [resolve(shape, name) for shape in shapes]
         self.tell("step_finished", step, len(calls), time.perf_counter() - started)
 
-    def _run_calls(self, step: PlannedStep, calls: list[Call], pool: Executor | None) -> None:
-        node = step.node
-        if isinstance(node, ModelNode) and node.runtime is not self.options.runtime:
+    def _load(self, step: PlannedStep) -> None:
+        node, runtime = step.node, self.options.runtime
+        if isinstance(node, ModelNode) and node.runtime is not runtime:
             self.tell("model_loading", step)
-            node.ensure_loaded(self.options.runtime)
-        if step.spec.is_async:
-            batcher = Batcher(
-                self.options.limits, pool, lambda *d: self.tell("batch_finished", step, *d)
-            )
-            outcomes = batcher.run(node, [call.arguments for call in calls])
-            for call, outcome in zip(calls, outcomes, strict=True):
-                call.outcome = outcome
-            return
-        run = node.run
-        for call in calls:
-            try:
-                call.outcome = run(*call.arguments)
-            except Exception as error:  # whatever a node raises fails this call alone
-                call.outcome = Raised(error)
+            node.ensure_loaded(runtime)
+
+    def _run_batched(self, step: PlannedStep, calls: list[Call]) -> None:
+        def report(method: str, size: int, failed: bool) -> None:
+            self.tell("batch_finished", step, method, size, failed)
+
+        batcher = Batcher(self.options.limits, self.workers, report)
+        outcomes = batcher.run(step.node, [call.arguments for call in calls])
+        for call, outcome in zip(calls, outcomes, strict=True):
+            call.outcome = outcome
+
+    def _result(self, item: Item, index: int, columns: dict[str, list[Any]]) -> Result:
+        """Take the outputs of an item out of their columns, so that only its receiver has them."""
+        given = {name: column[index] for name, column in columns.items()}
+        for column in columns.values():
+            column[index] = None
+        missing = {n: value.error for n, value in given.items() if isinstance(value, Failed)}
+        outputs = {n: without_failures(value) for n, value in given.items() if n not in missing}
+        result = Result(item.name, outputs, tuple(item.failures), missing)
+        item.failures.clear()
+        self.tell("item_finished", result)
+        return result
 
 
-def _result(item: Item, given: dict[str, Any]) -> Result:
-    missing = {n: value.error for n, value in given.items() if isinstance(value, Failed)}
-    outputs = {n: without_failures(value) for n, value in given.items() if n not in missing}
-    return Result(item.name, outputs, tuple(item.failures), missing)
+def _run_each(step: PlannedStep, calls: list[Call]) -> None:
+    run = step.node.run
+    for call in calls:
+        try:
+            call.outcome = run(*call.arguments)
+        except Exception as error:  # whatever a node raises fails this call alone
+            call.outcome = Raised(error)

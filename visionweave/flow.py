@@ -8,7 +8,7 @@ the objects of another, even when there happen to be as many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from visionweave.contract import NodeSpec, Port
@@ -37,10 +37,15 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The static type of an output: values of `kinds`, repeated along `axes`, outermost first."""
+    """The static type of an output: values of `kinds`, repeated along `axes`, outermost first.
+
+    `sure` is False for what comes out of a step whose own inputs are wrong: its kinds are known,
+    its axes are not.
+    """
 
     kinds: tuple[type[Value], ...]
     axes: tuple[Axis, ...] = ()
+    sure: bool = True
 
     def __str__(self) -> str:
         name = str(PortType(self.kinds))
@@ -51,20 +56,21 @@ class Flow:
 
 def input_flow(kind: PortType, name: str) -> Flow:
     """The flow of a pipeline's input."""
-    return Flow(kind.kinds, (Axis(f"the list in input '{name}'"),) if kind.many else ())
+    return Flow(
+        kind.kinds, (Axis(f"{PortType(kind.kinds)} of input '{name}'"),) if kind.many else ()
+    )
 
 
-def output_flows(spec: NodeSpec, step: str, loop: tuple[Axis, ...]) -> dict[str, Flow]:
-    """The flows of a step's outputs when it runs along `loop`."""
-    return {
-        field: Flow(
-            kind.kinds,
-            (*loop, Axis(f"the list from step '{step}'{'.' if field else ''}{field}"))
-            if kind.many
-            else loop,
-        )
-        for field, kind in spec.outputs.items()
-    }
+def output_flows(
+    spec: NodeSpec, step: str, loop: tuple[Axis, ...], sure: bool = True
+) -> dict[str, Flow]:
+    """The flows of the outputs of a step when it runs along `loop`; `step` is for messages."""
+    flows = {}
+    for field, kind in spec.outputs.items():
+        label = f"{PortType(kind.kinds)} of {step}" + (f" ({field})" if field else "")
+        axes = (*loop, Axis(label)) if kind.many else loop
+        flows[field] = Flow(kind.kinds, axes, sure)
+    return flows
 
 
 def loop_axes(port: Port, flow: Flow) -> tuple[Axis, ...]:
@@ -98,19 +104,16 @@ def check_call(
         if problem is not None:
             problems.append(problem)
             continue
-        axes = loop_axes(port, flow)
-        shared = min(len(axes), len(loop))
-        if axes[:shared] != loop[:shared]:
-            problems.append(
-                Problem(
-                    where(name),
-                    f"ports '{leader}' and '{name}' of {spec.id} get lists of different origin",
-                    expected="lists that lie along the same objects",
-                    got=f"{names[leader]}, along {loop[shared - 1].label}; "
-                    f"{names[name]}, along {axes[shared - 1].label}",
-                    fix="make both from the output of one step",
-                )
-            )
+        axes = loop_axes(port, flow) if flow.sure else ()
+        pairs = enumerate(zip(axes, loop, strict=False))
+        parting = next((level for level, (mine, other) in pairs if mine is not other), None)
+        if parting is not None:
+            got = f"{names[leader]}, one per {loop[parting].label}; "
+            got += f"{names[name]}, one per {axes[parting].label}"
+            what = f"ports '{leader}' and '{name}' get lists of different origin"
+            expected = "lists made from one and the same list"
+            fix = "make both from the output of one step"
+            problems.append(Problem(where(name), what, expected, got, fix))
         elif len(axes) > len(loop):
             loop, leader = axes, name
     return loop, problems
@@ -118,41 +121,34 @@ def check_call(
 
 def _misfit(spec: NodeSpec, port: Port, flow: Flow, name: str, where: str) -> Problem | None:
     """The problem of one connection, if there is one."""
-    what = f"cannot connect {name} to port '{port.name}' of {spec.id}"
+    what = f"cannot connect {name} to port '{port.name}'"
     if not port.type.accepts(flow.kinds):
         fitting = [p.name for p in spec.ports.values() if p.type.accepts(flow.kinds)]
-        fix = f"port '{fitting[0]}' takes it" if fitting else f"{spec.id} takes {spec.signature}"
-        return Problem(where, what, expected=str(port.type), got=f"{name}: {flow}", fix=fix)
-    if port.type.many and not flow.axes:
-        fix = f"connect an output of type {port.type}, before it is taken apart"
-        return Problem(where, what, expected=str(port.type), got=f"{name}: {flow}, one", fix=fix)
+        fix = (
+            f"did you mean port '{fitting[0]}'?" if fitting else f"{spec.id} takes {spec.signature}"
+        )
+        return Problem(where, what, str(port.type), str(flow), fix)
+    if port.type.many and flow.sure and not flow.axes:
+        fix = "connect a list, or the output of a step that runs once per object"
+        return Problem(where, what, str(port.type), f"one {flow}", fix)
     return None
 
 
 def unknown_port(spec: NodeSpec, name: str, where: str) -> Problem:
-    """The problem of a connection to a port that the node does not have."""
-    settings = list(spec.settings.model_fields)
-    if name in settings:
-        fix = "give it a plain value; only ports can be connected"
-        what = f"'{name}' of {spec.id} is a setting, not a port"
-        return Problem(where, what, expected="a literal value", got="a connection", fix=fix)
+    """The problem of a name that is neither a port nor a setting of the node."""
     ports = ", ".join(f"{port.name} ({port.type})" for port in spec.ports.values())
-    fix = did_you_mean(name, [*spec.ports, *settings])
-    what = f"{spec.id} has no port or setting '{name}'"
+    settings = list(spec.settings.model_fields)
     listed = f"ports {ports or 'none'}; settings {', '.join(settings) or 'none'}"
-    return Problem(where, what, expected=listed, got=name, fix=fix)
+    fix = did_you_mean(name, [*spec.ports, *settings])
+    return Problem(where, f"there is no port or setting '{name}'", listed, "", fix)
 
 
-def missing_ports(spec: NodeSpec, bound: Mapping[str, object], where: str) -> list[Problem]:
-    """The problems of ports that must be connected and are not."""
+def missing_ports(
+    spec: NodeSpec, bound: Collection[str], where: str, fix: Callable[[Port], str]
+) -> list[Problem]:
+    """The problems of ports that must be connected and are not; `fix` gives the advice."""
     return [
-        Problem(
-            where,
-            f"port '{port.name}' of {spec.id} is not connected",
-            expected=f"a {port.type}",
-            got="nothing",
-            fix=f"add `{port.name}: $name-of-an-input-or-step`",
-        )
+        Problem(where, f"port '{port.name}' is not connected", str(port.type), "nothing", fix(port))
         for port in spec.ports.values()
         if not port.optional and port.name not in bound
     ]

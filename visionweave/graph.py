@@ -7,17 +7,30 @@ steps are in an order in which each comes after those it reads.
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from visionweave.contract import Node
-from visionweave.errors import Problem
+from visionweave.contract import Node, Port
+from visionweave.errors import Problem, ValueTypeError
 from visionweave.flow import Flow, check_call, input_flow, missing_ports, output_flows
+from visionweave.plain import show
 from visionweave.types import PortType
 
-__all__ = ["Constant", "Graph", "GraphInput", "Ref", "Step", "in_order", "infer", "needed_steps"]
+__all__ = [
+    "Constant",
+    "Graph",
+    "GraphInput",
+    "Ref",
+    "Step",
+    "bind_constant",
+    "in_order",
+    "infer",
+    "needed_steps",
+]
 
 Where = Callable[[str, str], str]
 """Gives the place to report for a problem: of a step or input, and of one of its ports or ""."""
@@ -86,6 +99,24 @@ class Graph:
     description: str = field(default="", compare=False)
 
 
+def bind_constant(kind: PortType, data: Any, where: str) -> Constant | Problem:
+    """Return plain data or a value as a constant of type `kind`, or the problem with it."""
+    data = _without_paths(data)
+    try:
+        return Constant(kind.coerce(data), data)
+    except ValueTypeError as error:
+        expected = str(error).rpartition("; got ")[0] or str(error)  # as all values word it
+        expected = str(kind) if len(kind.kinds) > 1 else expected.removeprefix("expected ")
+        return Problem(where, "this literal does not fit", expected, show(data))
+
+
+def _without_paths(data: Any) -> Any:
+    """Paths as text, alone or in a list, so that a literal path can be written down."""
+    if isinstance(data, list):
+        return [_without_paths(each) for each in data]
+    return os.fspath(data) if isinstance(data, os.PathLike) else data
+
+
 def infer(graph: Graph, where: Where) -> tuple[dict[Ref, Flow], dict[str, int], list[Problem]]:
     """Work out what flows out of every input and step, and check what flows into every port.
 
@@ -102,23 +133,29 @@ def infer(graph: Graph, where: Where) -> tuple[dict[Ref, Flow], dict[str, int], 
     problems: list[Problem] = []
     for step in graph.steps.values():
         spec = step.node.spec
-        bound = {
-            port: flows[ref]
-            for port, ref in step.bindings.items()
-            if isinstance(ref, Ref) and ref in flows
-        }
-        names = {port: str(step.bindings[port]) for port in bound}
-        place = _at(where, step.name)
+        refs = {port: ref for port, ref in step.bindings.items() if isinstance(ref, Ref)}
+        bound = {port: flows[ref] for port, ref in refs.items() if ref in flows}
+        names = {port: str(ref) for port, ref in refs.items()}
+        place = partial(where, step.name)
         loop, found = check_call(spec, bound, names, place)
-        problems += found + missing_ports(spec, step.bindings, place(""))
+        found += missing_ports(spec, step.bindings, place(""), partial(_advise, flows))
+        problems += found
         depths[step.name] = len(loop)
-        for output, flow in output_flows(spec, step.name, loop).items():
+        sure = not found and len(bound) == len(refs) and all(f.sure for f in bound.values())
+        label = f"step '{step.name}'"
+        for output, flow in output_flows(spec, label, loop, sure).items():
             flows[Ref(step.name, output)] = flow
     return flows, depths, problems
 
 
-def _at(where: Where, step: str) -> Callable[[str], str]:
-    return lambda port: where(step, port)
+def _advise(flows: Mapping[Ref, Flow], port: Port) -> str:
+    """What to connect to a port: the last thing made that fits it."""
+    fitting = [
+        ref
+        for ref, flow in flows.items()
+        if port.type.accepts(flow.kinds) and (flow.axes or not port.type.many)
+    ]
+    return f"add `{port.name}: {fitting[-1] if fitting else '$name-of-an-input-or-step'}`"
 
 
 def in_order(steps: Mapping[str, Step]) -> tuple[list[str], list[list[str]]]:

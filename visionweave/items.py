@@ -2,7 +2,8 @@
 
 While the caller works on a chunk, the next one is decoded in worker threads. A chunk ends at its
 number of items or at its bytes of pixels, so that a folder of large photos takes no more memory
-than one of small ones; two chunks are in memory at a time.
+than one of small ones. Two chunks are in memory at a time, and no item beyond them is read, but for
+one that did not fit into the second.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import repeat
+from typing import Any, Self
 
 from visionweave.errors import (
     ImageError,
@@ -20,21 +22,15 @@ from visionweave.errors import (
     ValueTypeError,
     did_you_mean,
 )
+from visionweave.failures import Failed, without_frames
 from visionweave.plan import Plan, PlannedInput
 from visionweave.types import PortType
 from visionweave.values import Image
 
-__all__ = ["Failed", "Item", "make_item", "read_chunks"]
+__all__ = ["CHUNK_BYTES", "Item", "make_item", "read_chunks"]
 
 CHUNK_BYTES = 512 * 2**20
 """The pixels of one chunk: 14 photos of 12 megapixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """In the place of a value: the failure because of which there is none."""
-
-    error: NodeFailed
 
 
 @dataclass(slots=True)
@@ -69,19 +65,27 @@ class Item:
             total += 3 * width * height
         return total
 
-    def decode(self, inputs: tuple[PlannedInput, ...]) -> None:
-        """Decode the photos; an input with an unreadable one becomes a Failed."""
-        for place, value in enumerate(self.values):
+    def decode(self, inputs: tuple[PlannedInput, ...]) -> Self:
+        """Decode the photos, and return the item; an unreadable photo becomes a Failed."""
+        for place, planned in enumerate(inputs):
+            name, value = planned.given.name, self.values[place]
+            if isinstance(value, list):
+                decoded = [self._decode(name, index, each) for index, each in enumerate(value)]
+                self.values[place] = decoded
+            else:
+                self.values[place] = self._decode(name, None, value)
+        return self
+
+    def _decode(self, name: str, index: int | None, value: Any) -> Any:
+        if isinstance(value, Image):
             try:
-                for each in value if isinstance(value, list) else [value]:
-                    if isinstance(each, Image):
-                        each.decode()
+                value.decode()
             except ImageError as error:
-                name = inputs[place].given.name
-                failure = NodeFailed(name, "", self.name, error="ImageError", reason=error.reason)
-                failure.__cause__ = error
-                self.values[place] = Failed(failure)
+                failure = NodeFailed(name, "", self.name, index, "", "ImageError", error.reason)
+                failure.__cause__ = without_frames(error)
                 self.failures.append(failure)
+                return Failed(failure)
+        return value
 
 
 def make_item(plan: Plan, given: Any, index: int) -> Item:
@@ -158,21 +162,21 @@ def read_chunks(
 ) -> Iterator[list[Item]]:
     """Read `source` in chunks of at most `size` items, decoding one chunk ahead in `pool`.
 
-    Without a pool photos are not decoded here, but when a node first asks for their pixels.
+    Without a pool nothing is read ahead.
     """
     items = (make_item(plan, given, index) for index, given in enumerate(source))
     chunks = _split(items, size)
     if pool is None:
-        yield from chunks
+        yield from ([item.decode(plan.inputs) for item in chunk] for chunk in chunks)
         return
     ahead = None
     for chunk in chunks:
-        futures = [pool.submit(item.decode, plan.inputs) for item in chunk]
+        decoding = pool.map(Item.decode, chunk, repeat(plan.inputs))
         if ahead is not None:
-            yield _wait(*ahead)
-        ahead = chunk, futures
+            yield list(ahead)
+        ahead = decoding
     if ahead is not None:
-        yield _wait(*ahead)
+        yield list(ahead)
 
 
 def _split(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -180,16 +184,13 @@ def _split(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     room = CHUNK_BYTES
     for item in items:
         need = item.pixel_bytes()
-        if chunk and (len(chunk) >= size or need > room):
+        if chunk and need > room:
             yield chunk
             chunk, room = [], CHUNK_BYTES
         chunk.append(item)
         room -= need
+        if len(chunk) == size:
+            yield chunk
+            chunk, room = [], CHUNK_BYTES
     if chunk:
         yield chunk
-
-
-def _wait(chunk: list[Item], futures: list[Any]) -> list[Item]:
-    for future in futures:
-        future.result()
-    return chunk

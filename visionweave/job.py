@@ -101,9 +101,11 @@ def run_job(job: Job, observers: Sequence[Observer] = ()) -> Summary:
     """Run a job to its end, or until it is interrupted; what is finished by then is kept.
 
     Raises:
+        DeviceError: the device or precision is not to be had.
         JobError: the folder cannot be used, or a result cannot be written.
         PipelineError: an input does not fit.
     """
+    _check_device(job)
     _prepare_folder(job)
     started = time.monotonic()
     receipt = _receipt(job)
@@ -212,6 +214,17 @@ class _Journal:
         }
 
 
+def _check_device(job: Job) -> None:
+    """Refuse a device that is not there before anything is written."""
+    runtime = Runtime.get(job.device, job.precision)
+    if _has_models(job):
+        runtime.device  # noqa: B018 - asking finds out
+
+
+def _has_models(job: Job) -> bool:
+    return any(isinstance(step.node, ModelNode) for step in job.pipeline.plan.steps)
+
+
 def _prepare_folder(job: Job) -> None:
     out = job.out
     try:
@@ -282,7 +295,7 @@ def _receipt(job: Job) -> dict[str, Any]:
 def _closing(job: Job, summary: Summary) -> dict[str, Any]:
     """What is known of a run after it."""
     device: dict[str, str] = {}
-    if any(isinstance(step.node, ModelNode) for step in job.pipeline.plan.steps):
+    if _has_models(job):
         runtime = Runtime.get(job.device, job.precision)
         device = {"device": runtime.device, "precision": runtime.precision}
     return {

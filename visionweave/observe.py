@@ -25,13 +25,13 @@ class Observer:
         """A chunk of items, by name, is decoded and about to go through the steps."""
 
     def model_loading(self, step: PlannedStep) -> None:
-        """A step is about to load its model."""
+        """A step is about to load its model, before it starts."""
 
     def step_started(self, step: PlannedStep, calls: int) -> None:
         """A step is about to run `calls` times for the current chunk."""
 
     def batch_finished(self, step: PlannedStep, method: str, size: int, failed: bool) -> None:
-        """A batched method ran on `size` payloads; when it `failed`, they are tried in halves."""
+        """A batched method ran on `size` payloads; when it `failed`, parts of them are tried."""
 
     def step_finished(self, step: PlannedStep, calls: int, seconds: float) -> None:
         """The step has run for the current chunk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import typing
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
@@ -11,12 +12,18 @@ from typing import Any
 
 from visionweave.batching import Limits
 from visionweave.canonical import canonical_form, graph_hash
-from visionweave.chain import Input, trace
+from visionweave.chain import trace
 from visionweave.contract import Node
-from visionweave.errors import PipelineError, PipelineWarning, Problem, did_you_mean
+from visionweave.errors import (
+    PipelineError,
+    PipelineWarning,
+    Problem,
+    ValueTypeError,
+    did_you_mean,
+)
 from visionweave.executor import CHUNK, Options, Result, execute
 from visionweave.flow import Flow
-from visionweave.graph import Graph, GraphInput, Ref, infer
+from visionweave.graph import Graph, GraphInput, Ref, Step, infer
 from visionweave.observe import Observer
 from visionweave.pipeline_file import parse_pipeline
 from visionweave.plan import Plan, make_plan
@@ -74,10 +81,7 @@ class Pipeline:
         Raises:
             PipelineError: with every problem found, each with its line.
         """
-        graph, remarks = parse_pipeline(text, name)
-        for remark in remarks:
-            warnings.warn(str(remark), PipelineWarning, stacklevel=2)
-        return cls.from_graph(graph)
+        return cls._read(text, name)
 
     @classmethod
     def load(cls, name: str | os.PathLike[str]) -> Pipeline:
@@ -86,8 +90,14 @@ class Pipeline:
         Raises:
             PipelineError: there is none, it cannot be read, or it is wrong.
         """
-        text, place = read_pipeline_text(name)
-        return cls.from_yaml(text, place)
+        return cls._read(*read_pipeline_text(name))
+
+    @classmethod
+    def _read(cls, text: str, name: str) -> Pipeline:
+        graph, remarks = parse_pipeline(text, name)
+        for remark in remarks:
+            warnings.warn(str(remark), PipelineWarning, stacklevel=3)  # our caller's caller
+        return cls.from_graph(graph)
 
     @property
     def inputs(self) -> dict[str, GraphInput]:
@@ -162,8 +172,8 @@ class Pipeline:
 
         Args:
             items: for each, the value of the only input (or of the only one without a default), or
-                a dict of inputs by name. Read ahead by up to two chunks.
-            chunk: how many items go through the steps together.
+                a dict of inputs by name. While a chunk computes, the next one is read and decoded.
+            chunk: how many items go through the steps together; with 1 nothing is read ahead.
             batch: the largest batch of any model; None for what each node states.
             device: see `run`.
             precision: see `run`.
@@ -189,45 +199,48 @@ class Pipeline:
 def run_node(node: Node, bound: Mapping[str, Any]) -> Any:
     """Run one node on values: see `Node.__call__`.
 
-    A list given to a port of one value runs the node once per element; all such lists must be of
-    one length.
+    A list given to a port of one value runs the node once per element, in batches, and all such
+    lists must be of one length; but plain data that is one value (a list of phrases for Tags) is
+    that value.
     """
     ports = node.spec.ports
-    lists = {n: v for n, v in bound.items() if isinstance(v, list) and not ports[n].type.many}
-    each = {name: value for name, value in lists.items() if not _is_literal(value)}
-    if not each:
-        return _run_once(node, bound)
-    lengths = {name: len(value) for name, value in each.items()}
+    lists = {name: v for name, v in bound.items() if _is_several(ports[name].type, v)}
+    lengths = {name: len(value) for name, value in lists.items()}
     if len(set(lengths.values())) > 1:
         what = "the lists given differ in length"
         raise PipelineError([Problem(node.spec.id, what, "one length", str(lengths))])
-    rows = zip(*each.values(), strict=True)
-    return [_run_once(node, {**bound, **dict(zip(each, row, strict=True))}) for row in rows]
+    rows = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+    found = _run_rows(node, [{**bound, **row} for row in rows] if lists else [bound], list(bound))
+    return found if lists else found[0]
 
 
-def _is_literal(value: list[Any]) -> bool:
-    """Whether a list is plain data for one value (phrases, points), not a list of values."""
-    return not any(isinstance(part, Value) for part in value) and len(value) > 0
+def _is_several(kind: PortType, given: Any) -> bool:
+    """Whether a list is one of values, not the plain data of one (phrases, points)."""
+    if kind.many or not isinstance(given, list):
+        return False
+    if any(isinstance(part, Value) for part in given):
+        return True
+    try:
+        kind.coerce(given)
+    except ValueTypeError:
+        return True
+    return False
 
 
-def _run_once(node: Node, bound: Mapping[str, Any]) -> Any:
-    ports = {name: node.spec.ports[name] for name in bound}
-    handles = {name: Input(name, _annotation(port.type)) for name, port in ports.items()}
-    outputs = node(**handles)
-    several = isinstance(outputs, tuple)
-    named = outputs._asdict() if several else {"result": outputs}
-    result = Pipeline(**named).run(**bound)
-    found = {name: result[name] for name in named}
-    for failure in result.failures:
-        raise failure
-    return type(outputs)(**found) if several else found["result"]
-
-
-def _annotation(kind: PortType) -> Any:
-    union: Any = kind.kinds[0]
-    for other in kind.kinds[1:]:
-        union = union | other
-    return list[union] if kind.many else union
+def _run_rows(node: Node, rows: list[Mapping[str, Any]], names: list[str]) -> list[Any]:
+    """Run a node once per row of values for its ports `names`; raise the first failure."""
+    spec = node.spec
+    inputs = {name: GraphInput(name, spec.ports[name].type) for name in names}
+    step = Step(spec.id, node, {name: Ref(name) for name in names})
+    outputs = {field: Ref(step.name, field) for field in spec.outputs}
+    pipeline = Pipeline.from_graph(Graph(inputs, {step.name: step}, outputs))
+    named = None if "" in outputs else typing.get_type_hints(spec.cls.run)["return"]
+    found = []
+    for result in pipeline.map(rows, chunk=min(CHUNK, len(rows) or 1)):
+        for failure in result.failures:
+            raise failure
+        found.append(result[""] if named is None else named(**result.outputs))
+    return found
 
 
 def ready_pipelines() -> dict[str, str]:

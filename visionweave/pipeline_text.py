@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import keyword
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -15,7 +16,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from visionweave.canonical import constant_data
 from visionweave.errors import PipelineError, Problem
 from visionweave.graph import Constant, Graph, Ref, Step
-from visionweave.pipeline_file import VERSION, undollar
+from visionweave.pipeline_file import VERSION
+from visionweave.plain import is_plain
+from visionweave.references import dollar, undollar
 from visionweave.types import PortType
 from visionweave.values import JsonValue
 
@@ -33,7 +36,7 @@ def to_yaml(graph: Graph) -> str:
         entry = CommentedMap({"node": step.node.spec.id})
         for port, binding in step.bindings.items():
             entry[port] = str(binding) if isinstance(binding, Ref) else _data(binding, step, port)
-        entry.update({name: _escape(value) for name, value in _own_settings(step).items()})
+        entry.update({name: dollar(value) for name, value in _own_settings(step).items()})
         entry.fa.set_flow_style()
         steps[step.name] = entry
     inputs: dict[str, Any] = {}
@@ -62,23 +65,23 @@ def to_python(graph: Graph) -> str:
     """Return a Python script that builds the graph as `pipeline`, with the chaining API.
 
     Raises:
-        PipelineError: a port is bound to a value that a script cannot hold, such as pixels.
+        PipelineError: a port is bound to a value that a script cannot hold, such as pixels, or a
+            node's class cannot be imported by name.
     """
-    taken = {"vw", "pipeline"}
-    imports: dict[tuple[str, str], None] = {}
-    variables: dict[str, str] = {}
-    lines = []
-    for name in [*graph.inputs, *graph.steps]:
-        clash = name in taken or keyword.iskeyword(name)
-        variables[name] = f"{name}_" if clash else name
+    names = _Names()
+    variables = {name: names.new(name) for name in [*graph.inputs, *graph.steps]}
+    classes: dict[str, str] = {}
+    for step in graph.steps.values():
+        spec = step.node.spec
+        if spec.id not in classes:
+            classes[spec.id] = names.new(spec.id.replace(".", "_").title().replace("_", ""))
+    lines = [f"# {line}".rstrip() for line in graph.description.splitlines()]
+    lines += ["import visionweave as vw", *sorted(_imports(graph, classes)), ""]
     for given in graph.inputs.values():
         default = "" if given.default is None else f", default={_literal(given.default, None, '')}"
         kind = _python_type(given.type)
         lines.append(f"{variables[given.name]} = vw.Input({given.name!r}, {kind}{default})")
     for step in graph.steps.values():
-        cls = step.node.spec.cls
-        alias = step.node.spec.id.replace(".", "_").title().replace("_", "")
-        imports[cls.__module__, f"{cls.__qualname__} as {alias}"] = None
         settings = ", ".join(f"{name}={value!r}" for name, value in _own_settings(step).items())
         ports = ", ".join(
             f"{port}={_reference(binding, variables)}"
@@ -86,71 +89,78 @@ def to_python(graph: Graph) -> str:
             else f"{port}={_literal(binding, step, port)}"
             for port, binding in step.bindings.items()
         )
-        lines.append(f"{variables[step.name]} = {alias}({settings})({ports})")
+        lines.append(f"{variables[step.name]} = {classes[step.node.spec.id]}({settings})({ports})")
     outputs = ", ".join(
-        f"{name}={_reference(ref, variables)}" for name, ref in graph.outputs.items()
+        _argument(name, _reference(ref, variables)) for name, ref in graph.outputs.items()
     )
-    heading = [f"# {line}".rstrip() for line in graph.description.splitlines()]
-    froms = [f"from {module} import {names}" for module, names in sorted(imports)]
-    heading += ["import visionweave as vw", *froms, ""]
-    return "\n".join([*heading, *lines, f"pipeline = vw.Pipeline({outputs})", ""])
+    return "\n".join([*lines, f"pipeline = vw.Pipeline({outputs})", ""])
+
+
+class _Names:
+    """Names for variables, each given out once."""
+
+    def __init__(self) -> None:
+        self._taken = {"vw", "pipeline", "list"}
+
+    def new(self, name: str) -> str:
+        """Return `name`, with underscores behind it where it is a keyword or taken."""
+        while name in self._taken or keyword.iskeyword(name):
+            name += "_"
+        self._taken.add(name)
+        return name
+
+
+def _imports(graph: Graph, classes: Mapping[str, str]) -> Iterator[str]:
+    for id, alias in classes.items():
+        cls = next(s.node.spec.cls for s in graph.steps.values() if s.node.spec.id == id)
+        if "." in cls.__qualname__:
+            what = "this node's class is inside another thing, and cannot be imported by name"
+            fix = "move the class to the top of its module"
+            raise PipelineError(
+                [Problem(id, what, "", f"{cls.__module__}.{cls.__qualname__}", fix)]
+            )
+        yield f"from {cls.__module__} import {cls.__qualname__} as {alias}"
 
 
 def _own_settings(step: Step) -> dict[str, Any]:
     """The settings that differ from their defaults."""
-    defaults = step.node.spec.settings.model_fields
+    model = step.node.spec.settings
+    given = dict(step.node.settings)
+    required = {
+        name: given[name] for name, each in model.model_fields.items() if each.is_required()
+    }
+    defaults = model.model_construct(**required).model_dump(mode="json")
     return {
-        name: value
-        for name, value in step.node.settings.items()
-        if defaults[name].is_required() or _plain(defaults[name].default) != value
+        name: value for name, value in given.items() if name in required or defaults[name] != value
     }
 
 
-def _plain(default: Any) -> Any:
-    """A default as JSON has it: tuples are lists there."""
-    return [_plain(each) for each in default] if isinstance(default, (tuple, list)) else default
-
-
 def _data(constant: Constant, step: Step | None, port: str) -> Any:
-    """The plain data of a constant, as short as it was written."""
-    if _is_plain(constant.data):
-        return _escape(constant.data)
+    """The plain data of a constant, as short as it was written, with its dollar signs doubled."""
+    if is_plain(constant.data):
+        return dollar(constant.data)
     values = constant.value if isinstance(constant.value, list) else [constant.value]
     if not all(isinstance(value, JsonValue) for value in values):
-        where = f"step '{step.name}', port '{port}'" if step else "an input's default"
-        what = "a value that is no plain data cannot be written down"
+        where = f"step '{step.name}', port '{port}'" if step else "the default of an input"
+        what = "this value cannot be written into a file"
         fix = "make it an Input of the pipeline"
-        raise PipelineError([Problem(where, what, "text, numbers, lists", repr(values[0]), fix)])
+        got = f"a value of type {type(values[0]).__name__}"
+        raise PipelineError([Problem(where, what, "text, numbers, lists and tables", got, fix)])
     plain = constant_data(constant)
     fields = [_without_form(each) for each in (plain if isinstance(plain, list) else [plain])]
-    return _escape(fields if isinstance(plain, list) else fields[0])
+    return dollar(fields if isinstance(plain, list) else fields[0])
 
 
 def _without_form(data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key not in ("type", "form")}
 
 
-def _is_plain(data: Any) -> bool:
-    if isinstance(data, (list, tuple)):
-        return all(map(_is_plain, data))
-    if isinstance(data, dict):
-        return all(isinstance(key, str) and _is_plain(value) for key, value in data.items())
-    return data is None or isinstance(data, (str, int, float, bool))
-
-
-def _escape(data: Any) -> Any:
-    """Double the dollar sign that begins a text, which would make it a reference."""
-    if isinstance(data, str):
-        return f"${data}" if data.startswith("$") else data
-    if isinstance(data, (list, tuple)):
-        return [_escape(each) for each in data]
-    if isinstance(data, dict):
-        return {key: _escape(value) for key, value in data.items()}
-    return data
-
-
 def _literal(constant: Constant, step: Step | None, port: str) -> str:
     return repr(undollar(_data(constant, step, port)))
+
+
+def _argument(name: str, value: str) -> str:
+    return f"**{{{name!r}: {value}}}" if keyword.iskeyword(name) else f"{name}={value}"
 
 
 def _reference(ref: Ref, variables: dict[str, str]) -> str:

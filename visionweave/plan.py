@@ -6,7 +6,7 @@ reads, along how many axes it repeats, where its results go, and which slots nob
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +119,7 @@ def make_plan(graph: Graph, flows: Mapping[Ref, Flow], depths: Mapping[str, int]
 
 
 def _arguments(
-    graph: Graph, name: str, flows: Mapping[Ref, Flow], slot_of: Any
+    graph: Graph, name: str, flows: Mapping[Ref, Flow], slot_of: Callable[[Ref], int]
 ) -> tuple[Argument, ...]:
     step = graph.steps[name]
     found = []

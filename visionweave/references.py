@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -10,11 +11,13 @@ from visionweave.errors import Problem, did_you_mean
 from visionweave.graph import Ref
 
 __all__ = [
+    "RUN_ARGUMENTS",
     "check_name",
     "check_reference",
     "dollar",
     "holds_reference",
     "is_reference",
+    "nearest",
     "parse_reference",
     "undollar",
 ]
@@ -58,7 +61,7 @@ def check_reference(
     """
     if ref.name not in outputs:
         known = ", ".join(outputs) or "there is none"
-        fix = did_you_mean(ref.name, outputs)
+        fix = did_you_mean(f"${ref.name}", [f"${name}" for name in outputs])
         return Problem(where, f"{ref} refers to nothing", f"an input or step: {known}", "", fix)
     fields = outputs[ref.name]
     if fields is None or ref.field in fields:
@@ -83,6 +86,11 @@ def check_name(name: str, where: str, taken: Collection[str] = ()) -> Problem | 
         what = f"'{name}' cannot be the name of an input"
         return Problem(where, what, "another name", "", f"`run({name}=...)` means something else")
     return None
+
+
+def nearest(word: str, known: Collection[str]) -> list[str]:
+    """Return what `did_you_mean` suggests, alone in a list, or an empty list."""
+    return difflib.get_close_matches(word, known, n=1)
 
 
 def dollar(data: Any) -> Any:

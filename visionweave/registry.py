@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 
-from visionweave.contract import Node
+from visionweave.contract import Node, NodeSpec
 from visionweave.errors import NodeError, did_you_mean
 
 __all__ = ["GROUP", "find_node", "node_ids", "replaced"]
@@ -70,22 +70,19 @@ def _declared() -> dict[str, tuple[EntryPoint, ...]]:
 
 
 def _import(entry: EntryPoint) -> type[Node]:
+    place = f"node {entry.name!r} of package {_package(entry)}"
     try:
-        cls = entry.load()
-    except NodeError:
-        raise
+        cls: type[Node] = entry.load()
     except Exception as error:  # a plug-in may raise anything when imported
         raise NodeError(
-            f"node {entry.name!r} of package {_package(entry)} cannot be imported: "
-            f"{type(error).__name__}: {error}"
+            f"{place} cannot be imported: {type(error).__name__}: {error}; repair or uninstall it"
         ) from error
     spec = getattr(cls, "spec", None)
-    if spec is None or spec.id != entry.name:
-        raise NodeError(
-            f"{entry.value} of package {_package(entry)} is declared as node {entry.name!r}, "
-            f"but {'is no node' if spec is None else f'calls itself {spec.id!r}'}"
-        )
-    return cls  # type: ignore[no-any-return]
+    if not isinstance(spec, NodeSpec) or spec.cls is not cls:
+        raise NodeError(f"{place} is declared as {entry.value}, which is no node; decorate it")
+    if spec.id != entry.name:
+        raise NodeError(f"{place} is declared as {entry.value}, which calls itself {spec.id!r}")
+    return cls
 
 
 def _package(entry: EntryPoint) -> str:

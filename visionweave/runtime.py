@@ -26,6 +26,13 @@ PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}
 """What /proc/cpuinfo calls bf16 arithmetic in hardware, on x86 and on Arm."""
 
+_MEMORY_SIGNS = (
+    "out of memory",  # CUDA, and most others
+    "can't allocate memory",  # torch on the CPU
+    "cannot allocate memory",  # the system
+    "status_alloc_failed",  # cuBLAS and cuDNN
+)
+
 
 class Runtime:
     """A device and a precision, and the models that are loaded there.
@@ -46,10 +53,9 @@ class Runtime:
         self._lock = threading.RLock()
 
     @staticmethod
-    @functools.cache
     def get(device: str = "auto", precision: str = "auto") -> Runtime:
         """Return the runtime for a device and precision; the same one every time."""
-        return Runtime(device, precision)
+        return _runtime(device, precision)
 
     @functools.cached_property
     def device(self) -> str:
@@ -94,7 +100,8 @@ class Runtime:
     def share(self, key: Hashable, build: Callable[[], M]) -> M:
         """Return the model called `key`, building it if no node holds it yet.
 
-        A model lives as long as a node refers to it, and is loaded once for all that do.
+        A model lives as long as a node refers to it, and is loaded once for all that do. It must
+        be an object that can be referred to weakly: not a tuple, list or dict of several.
         """
         with self._lock:
             model = self._models.get(key)
@@ -104,6 +111,11 @@ class Runtime:
 
     def __repr__(self) -> str:
         return "Runtime(device={!r}, precision={!r})".format(*self._asked)
+
+
+@functools.cache  # not on `get`: a default that is given and one that is not are one runtime
+def _runtime(device: str, precision: str) -> Runtime:
+    return Runtime(device, precision)
 
 
 def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
@@ -120,5 +132,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
-    signs = ("out of memory", "can't allocate memory", "cannot allocate memory")
-    return isinstance(error, (RuntimeError, OSError)) and any(sign in text for sign in signs)
+    return isinstance(error, (RuntimeError, OSError)) and any(s in text for s in _MEMORY_SIGNS)

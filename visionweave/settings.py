@@ -2,21 +2,22 @@
 
 Settings are data: numbers, text, booleans, lists and tables, as JSON has them, so that a pipeline
 file can hold them and a hash can name them. They are checked strictly: "0.5" is no number, 1 is no
-boolean; a whole number may stand for a float.
+boolean, nothing is infinite; a whole number may stand for a float.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
-import typing
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from visionweave.errors import NodeError, Problem, did_you_mean
+from visionweave.plain import show
+from visionweave.signature import read_settings
 
 __all__ = ["SettingsModel", "check_settings", "describe_setting", "make_settings_model"]
 
@@ -27,45 +28,57 @@ def make_settings_model(cls: type) -> SettingsModel:
     """Return the pydantic model of the parameters of `cls.__init__`.
 
     Raises:
-        NodeError: a parameter has no annotation, or is *args or **kwargs.
+        NodeError: a parameter has no annotation, or none that pydantic can check.
     """
-    fields: dict[str, Any] = {}
-    hints = typing.get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
-    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:  # type: ignore[misc]
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise NodeError(
-                f"{cls.__qualname__}.__init__: settings have names; {parameter} has not"
-            )
-        if name not in hints:
-            raise NodeError(f"{cls.__qualname__}.__init__: setting '{name}' needs an annotation")
-        default = ... if parameter.default is parameter.empty else parameter.default
-        fields[name] = (hints[name], default)
-    config = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), validate_default=True)
+    fields: dict[str, Any] = read_settings(cls)
+    config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        validate_default=True,
+    )
     try:
-        return create_model(cls.__name__, __config__=config, **fields)
+        with warnings.catch_warnings():  # a setting may be called "schema" or "copy"
+            warnings.filterwarnings("ignore", "Field name .* shadows an attribute")
+            return create_model(cls.__name__, __config__=config, **fields)
     except Exception as error:  # pydantic has no common base for what it finds wrong in a schema
         raise NodeError(f"{cls.__qualname__}.__init__: {error}") from error
 
 
 def check_settings(
-    model: SettingsModel, given: Mapping[str, Any], where: str
-) -> tuple[dict[str, Any], list[Problem]]:
+    model: SettingsModel, given: Mapping[str, Any], where: Callable[[str], str]
+) -> tuple[dict[str, Any], dict[str, Problem]]:
     """Check settings against their model.
 
+    Args:
+        model: the model.
+        given: the settings by name.
+        where: gives the place to report for a setting.
+
     Returns:
-        The settings to pass to `__init__`, defaults filled in, and the problems found. The
-        settings are complete only when there are no problems.
+        The settings to pass to `__init__`, defaults filled in, and a problem for each setting that
+        has one. The settings are complete only when there are no problems.
     """
+    problems: dict[str, Problem] = {}
+    texts: list[str] = []
+    for name, value in given.items():
+        try:
+            texts.append(f"{json.dumps(name)}: {json.dumps(value, default=_plain)}")
+        except (TypeError, ValueError, RecursionError):
+            what, expected = f"setting '{name}' is no plain data", _expected(model, name)
+            fix = "settings are numbers, text, booleans, lists and tables"
+            problems[name] = Problem(where(name), what, expected, show(value), fix)
     try:
-        text = json.dumps(dict(given), default=_plain)
-    except TypeError as error:
-        fix = "settings are data: numbers, text, booleans, lists and tables"
-        return {}, [Problem(where, f"a setting cannot be written down: {error}", fix=fix)]
-    try:
-        checked = model.model_validate_json(text)
+        checked = model.model_validate_json(f"{{{', '.join(texts)}}}")
     except ValidationError as error:
-        return {}, [_problem(model, details, where) for details in error.errors()]
-    return {name: getattr(checked, name) for name in model.model_fields}, []
+        for details in error.errors():
+            name = str(details["loc"][0])
+            problem = _problem(model, details, given, where(name))
+            problems.setdefault(name, problem)
+    if problems:
+        return {}, problems
+    return {name: getattr(checked, name) for name in model.model_fields}, {}
 
 
 def describe_setting(model: SettingsModel, name: str) -> tuple[str, str]:
@@ -73,59 +86,97 @@ def describe_setting(model: SettingsModel, name: str) -> tuple[str, str]:
 
     For example ("number, 0 to 1", "0.35"); the default is "" for a setting that must be given.
     """
-    schema = model.model_json_schema()
-    text = _describe_schema(schema["properties"][name], schema.get("$defs", {}))
     field = model.model_fields[name]
-    return text, "" if field.is_required() else json.dumps(field.default, default=_plain)
+    if field.is_required():
+        return _expected(model, name), ""
+    default = field.get_default(call_default_factory=True)
+    return _expected(model, name), json.dumps(default, default=_plain, ensure_ascii=False)
 
 
-def _problem(model: SettingsModel, details: Any, where: str) -> Problem:
-    name, *inner = details["loc"] or ("settings",)
-    place = f"{where}, setting '{name}'" + "".join(f"[{part!r}]" for part in inner)
-    known = list(model.model_fields)
-    if details["type"] == "extra_forbidden":
-        listed = ", ".join(known) if known else "no settings"
+def _expected(model: SettingsModel, name: str) -> str:
+    schema = model.model_json_schema()
+    known = schema.get("properties", {})
+    return _describe(known[name], schema.get("$defs", {})) if name in known else ""
+
+
+def _problem(model: SettingsModel, details: Any, given: Mapping[str, Any], where: str) -> Problem:
+    """Turn one of pydantic's errors into a problem."""
+    name, *inner = details["loc"]
+    kind = details["type"]
+    if kind == "extra_forbidden" and not inner:
+        known = list(model.model_fields)
+        listed = f"one of the settings {', '.join(known)}" if known else "no settings"
         return Problem(
-            where,
-            f"unknown port or setting '{name}'",
-            expected=f"one of the settings: {listed}" if known else listed,
-            got=str(name),
-            fix=did_you_mean(str(name), known),
+            where, f"there is no setting '{name}'", listed, "", did_you_mean(name, known)
         )
-    expected = describe_setting(model, str(name))[0] if name in known else ""
-    if details["type"] == "missing":
-        return Problem(place, "this setting must be given", expected=expected, got="nothing")
-    return Problem(place, details["msg"], expected=expected, got=repr(details["input"]))
+    expected = _expected(model, name)
+    if kind == "missing" and not inner:
+        return Problem(where, f"setting '{name}' must be given", expected, "nothing")
+    entry = "".join(f"entry {part + 1} of " for part in reversed(inner) if isinstance(part, int))
+    got = show(details["input"] if entry else given.get(name))
+    what = "does not fit"
+    if kind.startswith(("greater_than", "less_than", "multiple_of", "too_", "string_too")):
+        what = "is out of range"
+    elif kind in ("value_error", "assertion_error"):
+        what = f"is refused: {details['ctx']['error']}"
+    return Problem(where, f"{entry}setting '{name}' {what}", expected, got)
 
 
-_RANGE = {
+_KINDS = {
+    "array": "list",
+    "boolean": "true or false",
+    "integer": "whole number",
+    "null": "nothing (null)",
+    "object": "table",
+    "string": "text",
+}
+_LIMITS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "above {}",
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
+    "multipleOf": "a multiple of {}",
     "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
     "minItems": "at least {} entries",
     "maxItems": "at most {} entries",
     "pattern": "like {}",
 }
-_NAMES = {"array": "list", "object": "table", "string": "text", "integer": "whole number"}
+_RANGES = (
+    ("minimum", "maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " entries"),
+)
 
 
-def _describe_schema(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+def _describe(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """Say a JSON Schema in words."""
     if "$ref" in schema:
-        return _describe_schema(definitions[schema["$ref"].rsplit("/")[-1]], definitions)
+        return _describe(definitions[schema["$ref"].rsplit("/")[-1]], definitions)
     if "anyOf" in schema:
-        return " or ".join(_describe_schema(part, definitions) for part in schema["anyOf"])
+        return ", or ".join(_describe(part, definitions) for part in schema["anyOf"])
     if "enum" in schema:
         return "one of " + ", ".join(json.dumps(choice) for choice in schema["enum"])
     if "const" in schema:
         return json.dumps(schema["const"])
     kind = schema.get("type", "anything")
-    text = "nothing (null)" if kind == "null" else _NAMES.get(kind, kind)
-    if isinstance(schema.get("items"), dict):
-        text += f" of {_describe_schema(schema['items'], definitions)}"
-    limits = [form.format(schema[key]) for key, form in _RANGE.items() if key in schema]
-    return ", ".join([text, *limits])
+    word, limits = _KINDS.get(kind, kind), ", ".join(_limits(schema))
+    if "prefixItems" in schema:
+        each = "; ".join(_describe(item, definitions) for item in schema["prefixItems"])
+        return f"list of {len(schema['prefixItems'])} entries ({each})"
+    text = word + (" of " if kind == "array" else ", ") * bool(limits) + limits
+    inner = schema.get("items") or schema.get("additionalProperties")
+    return f"{text} (each: {_describe(inner, definitions)})" if isinstance(inner, dict) else text
+
+
+def _limits(schema: Mapping[str, Any]) -> list[str]:
+    """The ranges of a JSON Schema in words."""
+    left, words = dict(schema), []
+    for low, high, unit in _RANGES:
+        if low in left and high in left:
+            first, last = left.pop(low), left.pop(high)
+            words.append(f"{first if first == last else f'{first} to {last}'}{unit}")
+    return words + [form.format(left[key]) for key, form in _LIMITS.items() if key in left]
 
 
 def _plain(value: Any) -> Any:
@@ -136,4 +187,4 @@ def _plain(value: Any) -> Any:
         return value.model_dump(mode="json")
     if isinstance(value, (set, frozenset)):
         return sorted(value)
-    raise TypeError(f"{type(value).__name__} is not data")
+    raise TypeError(f"{type(value).__name__} is no data")

@@ -16,6 +16,7 @@ same values.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from visionweave.contract import ModelNode, Node
+from visionweave.contract import ModelNode, Node, node
 from visionweave.errors import NodeError, did_you_mean
 from visionweave.pipeline import Pipeline
 from visionweave.types import PortType
@@ -170,20 +171,21 @@ def with_fakes(pipeline: Pipeline, fakes: Mapping[str, Fake] | None = None) -> P
 
 def _fake_node(real: Node, function: Fake) -> Node:
     """A node of a subclass of the real one's, with another `run` and nothing to load."""
-    ports = list(real.spec.ports)
+    spec = real.spec
     named = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in named.values())
 
+    @functools.wraps(spec.cls.run)  # so that it has the same ports
     def run(self: Node, *arguments: Any) -> Any:
-        given = dict(zip(ports, arguments, strict=False))
+        given = dict(zip(spec.ports, arguments, strict=False))
         return function(**{n: v for n, v in given.items() if takes_all or n in named})
 
     def load(self: Node, runtime: object) -> None:
         """There is nothing to load."""
 
-    cls = type(f"Fake{type(real).__name__}", (type(real),), {"run": run, "load": load})
-    cls.spec = dataclasses.replace(real.spec, cls=cls)  # type: ignore[attr-defined]
-    fake: Node = cls(**real.settings)
+    cls = type(f"Fake{spec.cls.__name__}", (spec.cls,), {"run": run, "load": load})
+    decorate = node(spec.id, version=spec.version, paper=spec.paper, license=spec.license)
+    fake: Node = decorate(cls)(**real.settings)
     return fake
 
 

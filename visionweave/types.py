@@ -13,6 +13,7 @@ from typing import Any
 
 from visionweave.errors import ValueTypeError, did_you_mean
 from visionweave.values import TYPES, Value
+from visionweave.values.checks import describe
 
 __all__ = ["PortType", "parse_type", "read_annotation"]
 
@@ -44,10 +45,7 @@ class PortType:
             ValueTypeError: no kind fits.
         """
         if self.many:
-            if not isinstance(data, (list, tuple)):
-                raise ValueTypeError(f"expected {self}; got {type(data).__name__}")
-            one = PortType(self.kinds)
-            return [one.coerce(each) for each in data]
+            return self._coerce_each(data)
         if isinstance(data, self.kinds):
             return data
         refusals = []
@@ -55,16 +53,35 @@ class PortType:
             try:
                 return kind.coerce(data)
             except ValueTypeError as error:
-                refusals.append(str(error))
-        raise ValueTypeError("; ".join(refusals))
+                refusals.append((kind.__name__, str(error)))
+        if len(refusals) == 1:
+            raise ValueTypeError(refusals[0][1])
+        got = f"got {describe(data)}"
+        reasons = [f"; as {name}: {why}" for name, why in refusals if not why.endswith(got)]
+        raise ValueTypeError(f"expected {self}{''.join(reasons)}; {got}")
+
+    def _coerce_each(self, data: Any) -> list[Any]:
+        if not isinstance(data, (list, tuple)):
+            raise ValueTypeError(f"expected {self}; got {describe(data)}")
+        one, values = PortType(self.kinds), []
+        for index, each in enumerate(data):
+            try:
+                values.append(one.coerce(each))
+            except ValueTypeError as error:
+                raise ValueTypeError(f"element {index} of {self}: {error}") from None
+        return values
 
 
 def read_annotation(annotation: Any) -> PortType | None:
-    """Return the port type that a Python annotation stands for, or None if it stands for none."""
+    """Return the port type that a Python annotation stands for, or None if it stands for none.
+
+    `Boxes | None` is read as `Boxes`: the annotation of a port that need not be connected.
+    """
     if typing.get_origin(annotation) is list:
         (inner,) = typing.get_args(annotation)
         one = read_annotation(inner)
-        return None if one is None or one.many else PortType(one.kinds, many=True)
+        has_none = type(None) in typing.get_args(inner)  # a list with gaps is no list of values
+        return None if one is None or one.many or has_none else PortType(one.kinds, many=True)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         parts = [part for part in typing.get_args(annotation) if part is not type(None)]
     else:
@@ -85,9 +102,7 @@ def parse_type(text: str) -> PortType:
     names = [name.strip() for name in (text[5:-1] if many else text).split("|")]
     for name in names:
         if name not in TYPES:
-            hint = did_you_mean(name, TYPES)
-            known = ", ".join(TYPES)
-            raise ValueTypeError(
-                f"unknown type {name!r}; {hint or f'the types are {known}, and list[...] of them'}"
-            )
-    return PortType(tuple(TYPES[name] for name in names), many)
+            hint = "" if "[" in name else did_you_mean(name, TYPES)
+            known = f"the types are {', '.join(TYPES)}, and list[...] of them"
+            raise ValueTypeError(f"unknown type {name!r}; {hint or known}")
+    return PortType(tuple(TYPES[name] for name in dict.fromkeys(names)), many)

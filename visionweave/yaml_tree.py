@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -19,27 +21,32 @@ from ruamel.yaml.reader import ReaderError
 
 from visionweave.errors import Problem
 from visionweave.plain import show
+from visionweave.yaml_syntax import one_line, syntax_problem
 
-__all__ = ["Entry", "Report", "read_yaml"]
+__all__ = ["UNREADABLE", "Entry", "Report", "read_yaml"]
 
 MAX_ENTRIES = 10_000
 """More than any pipeline has, and few enough that a file of nested aliases stays harmless."""
 
 MAX_DEPTH = 50
 
+_DEEP = "this YAML is nested too deeply", f"at most {MAX_DEPTH} levels"
+
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {_TAG + name for name in ("null", "bool", "int", "float", "str", "map", "seq")}
 _TEXT_TAGS = {_TAG + name for name in ("timestamp", "value", "merge")}
 """What YAML gives to dates, "=" and "<<"; all but the key "<<" are text here."""
 
-_EMPTY = "begin with `visionweave: 1`, then inputs, steps and outputs"
+
+UNREADABLE = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A piece of a YAML file: a scalar, a list of entries, or a dict of entries by key.
 
-    `line` is counted from 1; for the value of a key it is the key's line.
+    `line` is counted from 1; for the value of a key it is the key's line. `value` is UNREADABLE
+    where a problem is reported already.
     """
 
     line: int
@@ -108,8 +115,28 @@ class _Unreadable(Exception):
     """Raised when there is no use in reading on; the problem is reported already."""
 
 
+class _TooDeep(Exception):
+    def __init__(self, line: int) -> None:
+        self.line = line
+
+
+class _ShallowComposer(Composer):
+    """ruamel's composer, which stops at a depth, and not where Python's stack ends."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.depth > MAX_DEPTH:
+            raise _TooDeep(self.parser.peek_event().start_mark.line + 1)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 def _read(text: str, report: Report) -> Entry | None:
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _ShallowComposer
     yaml.composer.warn_double_anchors = False  # YAML allows them; the later one holds
     try:
         root = yaml.compose(text)
@@ -120,14 +147,13 @@ def _read(text: str, report: Report) -> Entry | None:
         what = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
         report.add(line, what, "UTF-8 text", fix="remove it, or save the file as UTF-8")
     except (YAMLError, ValueError, OverflowError) as error:
-        report.add(1, "this is not valid YAML", "UTF-8 text in YAML", _one_line(error))
-    except RecursionError:
-        report.add(1, "this YAML is nested too deeply", f"at most {MAX_DEPTH} levels")
+        report.add(1, "this is not valid YAML", "UTF-8 text in YAML", one_line(error))
+    except _TooDeep as error:
+        report.add(error.line, *_DEEP)
     else:
         if root is None:
-            report.add(1, "the file is empty", "a pipeline", fix=_EMPTY)
-            return None
-        return _Reader(report, yaml.constructor).entry(root, root.start_mark.line + 1, 0)
+            return Entry(1, None)
+        return _Reader(report, yaml.constructor).entry(root, root.start_mark.line + 1)
     return None
 
 
@@ -137,9 +163,9 @@ class _Reader:
     def __init__(self, report: Report, constructor: SafeConstructor) -> None:
         self._report, self._constructor = report, constructor
         self._count = 0
+        self._open: set[int] = set()  # the ids of the nodes that the present one stands in
 
-    def entry(self, node: Node, line: int, depth: int) -> Entry:
-        self._count_one(line, depth)
+    def entry(self, node: Node, line: int) -> Entry:
         tag = node.tag or ""
         if tag not in _PLAIN_TAGS | _TEXT_TAGS:
             self._report.add(
@@ -148,33 +174,42 @@ class _Reader:
                 "plain data: text, numbers, true, false, null, lists and tables",
                 fix="remove the tag; a pipeline file cannot build objects",
             )
-            return Entry(line, None)
-        if isinstance(node, MappingNode):
-            return Entry(line, self._mapping(node, depth))
-        if isinstance(node, SequenceNode):
-            parts = [self.entry(part, part.start_mark.line + 1, depth + 1) for part in node.value]
-            return Entry(line, parts)
-        assert isinstance(node, ScalarNode)
-        return Entry(line, self._scalar(node))
+            return Entry(line, UNREADABLE)
+        with self._inside(node, line):
+            if isinstance(node, MappingNode):
+                return Entry(line, self._mapping(node))
+            if isinstance(node, SequenceNode):
+                return Entry(line, self._sequence(node))
+            assert isinstance(node, ScalarNode)
+            return Entry(line, self._scalar(node))
 
-    def _count_one(self, line: int, depth: int) -> None:
+    @contextmanager
+    def _inside(self, node: Node, line: int) -> Iterator[None]:
+        """Count a node that is being read, so that no alias makes the reading endless."""
         self._count += 1
-        if depth > MAX_DEPTH:
-            expected = f"at most {MAX_DEPTH} levels, with aliases (*name) written out"
-            fix = "an alias must not stand inside what it stands for"
-            self._report.add(line, "this YAML is nested too deeply", expected, fix=fix)
+        what = expected = fix = ""
+        if id(node) in self._open:
+            what, fix = f"the alias *{node.anchor} stands inside what it stands for", "remove it"
+        elif len(self._open) >= MAX_DEPTH:
+            what, expected = _DEEP
         elif self._count > MAX_ENTRIES:
-            expected = f"at most {MAX_ENTRIES} entries, with aliases (*name) written out"
-            fix = "use fewer aliases, or split the pipeline"
-            self._report.add(line, "this YAML is too large", expected, fix=fix)
-        else:
-            return
-        raise _Unreadable
+            what, fix = "this YAML is too large", "use fewer aliases, or split the pipeline"
+            expected = f"at most {MAX_ENTRIES} entries, with aliases written out"
+        if what:
+            self._report.add(line, what, expected, fix=fix)
+            raise _Unreadable
+        self._open.add(id(node))
+        yield
+        self._open.remove(id(node))
 
-    def _mapping(self, node: MappingNode, depth: int) -> dict[str, Entry]:
+    def _sequence(self, node: SequenceNode) -> Any:
+        parts = [self.entry(part, part.start_mark.line + 1) for part in node.value]
+        return UNREADABLE if any(part.value is UNREADABLE for part in parts) else parts
+
+    def _mapping(self, node: MappingNode) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
         own: dict[str, int] = {}  # the lines of keys written here, not merged
-        for key, value, merged in self._pairs(node, depth):
+        for key, value, merged in self._pairs(node):
             line = key.start_mark.line + 1
             if not isinstance(key, ScalarNode):
                 self._report.add(line, "a key must be a word", "text", "a list or a table")
@@ -183,12 +218,12 @@ class _Reader:
                 fix = "rename or remove one of them"
                 self._report.add(line, what, "each key once", f"first in line {first}", fix)
             elif not (key.value in found and merged):
-                found[key.value] = self.entry(value, line, depth + 1)
+                found[key.value] = self.entry(value, line)
                 if not merged:
                     own[key.value] = line
         return found
 
-    def _pairs(self, node: MappingNode, depth: int) -> Iterator[tuple[Node, Node, bool]]:
+    def _pairs(self, node: MappingNode) -> Iterator[tuple[Node, Node, bool]]:
         """The pairs of a mapping, those of merge keys (<<: *defaults) last; are they merged?"""
         others: list[Node] = []
         for key, value in node.value:
@@ -198,60 +233,26 @@ class _Reader:
                 yield key, value, False
         for other in others:
             line = other.start_mark.line + 1
-            self._count_one(line, depth + 1)
-            if isinstance(other, MappingNode):
-                for key, value, _ in self._pairs(other, depth + 1):
-                    yield key, value, True
-            else:
+            if not isinstance(other, MappingNode):
                 self._report.add(line, "only a table can be merged with <<", "<<: *name-of-a-table")
+                continue
+            with self._inside(other, line):
+                for key, value, _ in self._pairs(other):
+                    yield key, value, True
 
     def _scalar(self, node: ScalarNode) -> Any:
         if node.tag in _TEXT_TAGS:
             return node.value
+        expected = _SCALARS.get(_short(node.tag or ""), "text")
         try:
             return self._constructor.construct_object(node)
-        except (ValueError, YAMLError):
-            line, tag = node.start_mark.line + 1, _short(node.tag or "")
-            self._report.add(line, "this value cannot be read", tag, show(node.value))
-            return None
+        except Exception:  # ruamel lets through whatever a wrong text leads to, KeyError for !!bool
+            line = node.start_mark.line + 1
+            self._report.add(line, "this value cannot be read", expected, show(node.value))
+            return UNREADABLE
 
 
-_ADVICE = (
-    ("flow sequence", "a [ is not closed", "write the ] that belongs to it, or a comma before"),
-    ("flow mapping", "a { is not closed", "write the } that belongs to it, or a comma before"),
-    ("quoted scalar", "a quotation mark is not closed", "write the one that belongs to it"),
-    ("another document", "there are two documents", "remove the ---: one file, one pipeline"),
-    ("single document", "there are two documents", "remove the ---: one file, one pipeline"),
-    ("undefined alias", "", "define it with & before, or write the value out"),
-    ("mapping values are not allowed", "a `: ` is not expected here", "put text in quotes"),
-    ("could not find expected ':'", "a key has no `: `", "write `key: value`"),
-    ("cannot start any token", "", "put text in quotes"),
-    ("block", "the lines are not indented alike", "indent the entries of one table equally"),
-)
-"""Words of ruamel's messages, what they mean to the author of a file ("" for the same), advice."""
-
-
-def syntax_problem(error: MarkedYAMLError, text: str, name: str) -> Problem:
-    """Say in the words of a file's author what is wrong with its YAML."""
-    said = _one_line(error.problem or error.context)
-    lines = text.splitlines() or [""]
-    mark = error.problem_mark or error.context_mark
-    what, fix = said, ""
-    for words, meaning, advice in _ADVICE:
-        if words in f"{error.context} {error.problem}":
-            what, fix = meaning or said, advice
-            # ruamel notices what is open at the end of the file; it was opened elsewhere.
-            mark = error.context_mark if "not closed" in what else mark
-            break
-    at = min(mark.line, len(lines) - 1) if mark else 0
-    indent = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
-    if "\t" in indent or "'\\t'" in said:
-        what, fix = "a tab stands where YAML wants spaces", "indent with spaces"
-    return Problem(f"{name}:{at + 1}", f"this is not valid YAML: {what}", "", lines[at].strip(), fix)
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
+_SCALARS = {"!!int": "a whole number", "!!float": "a number", "!!bool": "true or false"}
 
 
 def _short(tag: str) -> str:

@@ -65,10 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Errors of ours are printed without a traceback; anything else is a fault of visionweave's and
     shows one.
     """
-    warnings.showwarning = _show_warning
-    warnings.simplefilter("always", WeaveWarning)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        warnings.simplefilter("always", WeaveWarning)
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, prog_name="visionweave", standalone_mode=False)
     except WeaveError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -82,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's UsageError and kin
             error.show()
-            return int(error.exit_code)
+            return 1  # click says 2, which means "finished with failures" here
         raise
     return code if isinstance(code, int) else 0
 

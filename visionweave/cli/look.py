@@ -38,7 +38,8 @@ def check(
             pipeline = Pipeline.load(name)
         except PipelineError as error:
             bad += 1
-            print(f"{name}: {error}", file=sys.stderr)
+            several = f"{name}: " if len(error.problems) > 1 else ""  # a single one names its file
+            print(f"{several}{error}", file=sys.stderr)
             continue
         inputs = ", ".join(f"{key}: {each.type}" for key, each in pipeline.inputs.items())
         outputs = ", ".join(f"{key}: {flow}" for key, flow in pipeline.outputs.items())

@@ -100,7 +100,7 @@ def _input_boxes(graph: Graph) -> list[Box]:
     return [
         Box(
             "input",
-            _printable(given.name),
+            given.name,
             "",
             {"": str(given.type)},
             {},
@@ -124,18 +124,18 @@ def _step_boxes(graph: Graph, flows: Mapping[Ref, Flow], item: str) -> list[Box]
         if twin is None:
             runs = "never: no output needs it"
         elif twin != step.name:
-            runs = f"never: it is the same as '{_printable(twin)}'"
+            runs = f"never: it is the same as '{twin}'"
         types = {field: str(flows[Ref(step.name, field)]) for field in outputs}
         ports = {port: _bound(binding) for port, binding in step.bindings.items()}
         settings = {name: _written(value) for name, value in _own_settings(step).items()}
-        name, many = _printable(step.name), len(loop) > 0
-        boxes.append(Box("step", name, step.node.spec.id, types, ports, settings, runs, many))
+        id, many = step.node.spec.id, len(loop) > 0
+        boxes.append(Box("step", step.name, id, types, ports, settings, runs, many))
     return boxes
 
 
 def _output_boxes(graph: Graph, flows: Mapping[Ref, Flow]) -> list[Box]:
     return [
-        Box("output", _printable(name), "", {"": str(flows[ref])}, {"": _bound(ref)}, {})
+        Box("output", name, "", {"": str(flows[ref])}, {"": _bound(ref)}, {})
         for name, ref in graph.outputs.items()
     ]
 
@@ -170,12 +170,12 @@ def _openers(graph: Graph, flows: Mapping[Ref, Flow]) -> dict[Axis, str]:
     openers = {}
     for name, given in graph.inputs.items():
         if given.type.many:
-            openers[flows[Ref(name)].axes[-1]] = f"element of '{_printable(name)}'"
+            openers[flows[Ref(name)].axes[-1]] = f"element of '{name}'"
     for step in graph.steps.values():
         for field, kind in step.node.spec.outputs.items():
             if kind.many:
                 ref = Ref(step.name, field)
-                openers[flows[ref].axes[-1]] = f"object of '{_printable(str(ref)[1:])}'"
+                openers[flows[ref].axes[-1]] = f"object of '{str(ref)[1:]}'"
     return openers
 
 
@@ -191,7 +191,7 @@ def _own_settings(step: Step) -> dict[str, Any]:
 
 
 def _bound(binding: Ref | Constant) -> str:
-    return _printable(str(binding)) if isinstance(binding, Ref) else _written(binding.data)
+    return str(binding) if isinstance(binding, Ref) else _written(binding.data)
 
 
 def _written(data: Any) -> str:

@@ -19,30 +19,25 @@ WIDEST = 40
 def to_mermaid(pipeline: Pipeline) -> str:
     """Return a Mermaid flowchart, top down; values that are lists flow along thick arrows."""
     diagram = make_diagram(pipeline)
-    ids = [_id(box, index) for index, box in enumerate(diagram.boxes)]
+    ids = [f"{box.kind}_{box.name}" for box in diagram.boxes]  # never a word of Mermaid's: `end`
     lines = ["flowchart TD"]
     lines += [f"    {id}{_shape(box)}" for id, box in zip(ids, diagram.boxes, strict=True)]
     lines += [f"    {ids[link.source]} {_arrow(link)} {ids[link.target]}" for link in diagram.links]
     return "\n".join(lines) + "\n"
 
 
-def _id(box: Box, index: int) -> str:
-    """An id that is no word of Mermaid's (`end`), and like no other box's."""
-    word = re.fullmatch(r"[A-Za-z_]\w*", box.name, re.ASCII)
-    return f"{box.kind}_{box.name if word else index}"
-
-
 def _shape(box: Box) -> str:
-    under = {"input": box.types[""] if box.kind == "input" else "", "step": box.node, "output": ""}
-    lines = [f"<b>{_escape(box.name)}</b>", _escape(under[box.kind])]
+    lines = [f"<b>{box.name}</b>"]
+    if box.kind != "output":
+        lines.append(box.node or box.types[""])
     lines += [_escape(f"{name}: {clip(text, WIDEST)}") for name, text in box.literals.items()]
     if box.many:
-        lines.append(f"<i>{_escape(box.runs)}</i>")
-    return SHAPES[box.kind].format("<br>".join(line for line in lines if line))
+        lines.append(f"<i>{box.runs}</i>")
+    return SHAPES[box.kind].format("<br>".join(lines))
 
 
 def _arrow(link: Link) -> str:
-    return f'{"==>" if link.many else "-->"}|"{_escape(link.label)}"|'
+    return f'{"==>" if link.many else "-->"}|"{link.label}"|'
 
 
 def _escape(text: str) -> str:

@@ -6,13 +6,15 @@ x right, y down, (0, 0) the top left corner of the first pixel; boxes are x1, y1
 y2 exclusive; masks are bool at the photo's size; images are RGB uint8, height x width x channels.
 """
 
-from visionweave.values.base import Box, JsonValue, Origin, Value
+from visionweave.values.base import JsonValue, Value
+from visionweave.values.checks import Box
 from visionweave.values.cutout import Cutout, Views
 from visionweave.values.embedding import Embedding
 from visionweave.values.geometry import Boxes, Points, Scribble
 from visionweave.values.image import Image
 from visionweave.values.masks import Masks
 from visionweave.values.mesh import Mesh
+from visionweave.values.origin import Origin
 from visionweave.values.words import Hits, Tags, Text
 
 __all__ = [

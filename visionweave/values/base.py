@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from visionweave.errors import ValueTypeError
-from visionweave.values.checks import short
+from visionweave.values.checks import describe, short
 from visionweave.values.origin import Origin
 
-__all__ = ["UNSET", "JsonValue", "Value", "check_stamp", "describe", "stamp", "with_origin"]
+__all__ = ["UNSET", "JsonValue", "Value", "check_stamp", "stamp", "with_origin"]
 
 FORM = 1
 """The version of the on-disk forms, written into every file."""
@@ -177,15 +177,6 @@ def check_stamp(kind: str, fields: Any) -> dict[str, Any]:
 def with_origin(fields: dict[str, Any]) -> dict[str, Any]:
     """Return `fields` with their origin built from its JSON form; without one it is unknown."""
     return fields | {"origin": Origin.from_json(fields.get("origin", {}))}
-
-
-def describe(data: Any) -> str:
-    """Say what `data` is, for a message: its type, and itself in short."""
-    if data is None or isinstance(data, Value):
-        return repr(data)
-    if isinstance(data, np.ndarray):
-        return f"an array of {data.dtype} {data.shape}"
-    return f"{type(data).__name__} {short(data)}"
 
 
 def _same(a: Any, b: Any) -> bool:

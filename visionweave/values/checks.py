@@ -20,6 +20,7 @@ __all__ = [
     "check_scores",
     "check_text",
     "check_texts",
+    "describe",
     "short",
 ]
 
@@ -30,7 +31,7 @@ Box = tuple[float, float, float, float]
 def check_text(name: str, text: object) -> str:
     """Return `text`, any Unicode that UTF-8 can write, or raise ValueTypeError."""
     if not isinstance(text, str):
-        raise ValueTypeError(f"{name} must be a str; got {type(text).__name__} {short(text)}")
+        raise ValueTypeError(f"{name} must be a str; got {describe(text)}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -43,9 +44,7 @@ def check_text(name: str, text: object) -> str:
 def check_texts(name: str, texts: Iterable[str]) -> tuple[str, ...]:
     """Return `texts` as a tuple of str, or raise ValueTypeError."""
     if isinstance(texts, str) or not isinstance(texts, Iterable):
-        raise ValueTypeError(
-            f"{name} must be several str; got the one {type(texts).__name__} {short(texts)}"
-        )
+        raise ValueTypeError(f"{name} must be several str; got the one {describe(texts)}")
     return tuple(check_text(name, text) for text in texts)
 
 
@@ -110,3 +109,13 @@ def short(value: Any) -> str:
     else:
         text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def describe(data: Any) -> str:
+    """Say what `data` is, for a message: its type, and itself in short."""
+    if isinstance(data, np.ndarray):
+        return f"an array of {data.dtype} {data.shape}"
+    kind, text = type(data).__name__, short(data)
+    if data is None or text.startswith(kind):
+        return text
+    return text.strip("<>") if text.startswith(f"<{kind} of") else f"{kind} {text}"

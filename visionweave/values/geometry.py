@@ -6,7 +6,7 @@ corner of the top left pixel. A node converts to its model's frame and back insi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -15,8 +15,16 @@ import numpy.typing as npt
 
 from visionweave.arrays import freeze, pick
 from visionweave.errors import ValueTypeError
-from visionweave.values.base import UNSET, JsonValue, Origin, check_hw
-from visionweave.values.words import check_scores
+from visionweave.values.base import UNSET, JsonValue
+from visionweave.values.checks import (
+    check_hw,
+    check_number,
+    check_scores,
+    check_text,
+    check_texts,
+    short,
+)
+from visionweave.values.origin import Origin
 
 __all__ = ["Boxes", "Points", "Scribble"]
 
@@ -60,16 +68,15 @@ class Boxes(JsonValue):
         if len(np.unique(ids)) != count or (ids < 0).any():
             raise ValueTypeError("Boxes.ids must be different numbers from 0 up")
         labels = _per_object("Boxes.labels", self.labels, "", count)
-        if not all(isinstance(label, str) for label in labels):
-            raise ValueTypeError(f"Boxes.labels must be str; got {labels!r}")
         flags = _per_object("Boxes.flags", self.flags, (), count)
         for name, value in (
             ("xyxy", xyxy),
             ("image_hw", check_hw("Boxes.image_hw", self.image_hw)),
-            ("labels", labels),
+            ("labels", check_texts("Boxes.labels", labels)),
             ("scores", check_scores("Boxes.scores", self.scores, count)),
             ("ids", ids),
-            ("flags", tuple(tuple(marks) for marks in flags)),
+            ("flags", tuple(check_texts("Boxes.flags", marks) for marks in flags)),
+            ("photo", check_text("Boxes.photo", self.photo)),
         ):
             object.__setattr__(self, name, value)
 
@@ -81,8 +88,11 @@ class Boxes(JsonValue):
     def __len__(self) -> int:
         return len(self.xyxy)
 
-    def __getitem__(self, which: npt.ArrayLike) -> Self:
-        """Return the boxes at `which`: a bool mask (N,) or integer indices, in that order."""
+    __iter__ = None
+    """Not by loop: that would go over one-box Boxes. `xyxy`, `labels` … are there for it."""
+
+    def __getitem__(self, which: npt.ArrayLike | slice) -> Self:
+        """Return the boxes at `which`: a bool mask (N,), integer indices in that order, a slice."""
         index = pick(which, len(self))
         return type(self)(
             self.xyxy[index],
@@ -109,7 +119,8 @@ class Boxes(JsonValue):
         sides = np.minimum(self.xyxy[:, None, 2:], other.xyxy[:, 2:]) - corner
         shared = np.maximum(sides, 0).prod(axis=2)
         union = self.areas[:, None] + other.areas - shared
-        return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+        share = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+        return np.asarray(share, np.float32)
 
     def labelled(self, labels: Iterable[str]) -> npt.NDArray[np.bool_]:
         """(N,) bool: which boxes carry one of `labels`, in upper or lower case."""
@@ -155,10 +166,6 @@ class Boxes(JsonValue):
             "xyxy": self.xyxy.tolist(),
         }
 
-    @classmethod
-    def _from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(**data)
-
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Points(JsonValue):
@@ -179,7 +186,13 @@ class Points(JsonValue):
     def __post_init__(self) -> None:
         xy = freeze("Points.xy", self.xy, np.float32, "N 2")
         positive, objects = _prompt_fields("Points", self.positive, self.objects, len(xy))
-        for name, value in (("xy", xy), ("positive", positive), ("objects", objects)):
+        photo = check_text("Points.photo", self.photo)
+        for name, value in (
+            ("xy", xy),
+            ("positive", positive),
+            ("objects", objects),
+            ("photo", photo),
+        ):
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
@@ -188,15 +201,13 @@ class Points(JsonValue):
     @classmethod
     def coerce(cls, data: Any) -> Self:
         """Accept also a list of [x, y], all on object 0."""
-        return cls(np.asarray(data)) if isinstance(data, list) else super(Points, cls).coerce(data)
+        if isinstance(data, (list, tuple)):
+            return cls(freeze("Points.xy", data, np.float32, "N 2"))
+        return super(Points, cls).coerce(data)
 
     def _to_json(self) -> dict[str, Any]:
         arrays = {name: getattr(self, name).tolist() for name in ("xy", "positive", "objects")}
         return {"photo": self.photo} | arrays
-
-    @classmethod
-    def _from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(**data)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -218,17 +229,23 @@ class Scribble(JsonValue):
     photo: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.strokes, Iterable):
+            raise ValueTypeError(
+                f"Scribble.strokes must be several arrays; got {short(self.strokes)}"
+            )
         strokes = tuple(freeze("Scribble.strokes", s, np.float32, "M 2") for s in self.strokes)
         if any(len(stroke) == 0 for stroke in strokes):
             raise ValueTypeError("Scribble.strokes must have at least one point each; got none")
-        if isinstance(self.width, bool) or not 0 < self.width < float("inf"):
-            raise ValueTypeError(f"Scribble.width must be above 0 pixels; got {self.width!r}")
+        width = check_number("Scribble.width", self.width)
+        if width <= 0:
+            raise ValueTypeError(f"Scribble.width must be above 0 pixels; got {width}")
         positive, objects = _prompt_fields("Scribble", self.positive, self.objects, len(strokes))
         for name, value in (
             ("strokes", strokes),
             ("positive", positive),
             ("objects", objects),
-            ("width", float(self.width)),
+            ("width", width),
+            ("photo", check_text("Scribble.photo", self.photo)),
         ):
             object.__setattr__(self, name, value)
 
@@ -238,7 +255,9 @@ class Scribble(JsonValue):
     @classmethod
     def coerce(cls, data: Any) -> Self:
         """Accept also a list of strokes, each a list of [x, y], all on object 0."""
-        return cls(tuple(data)) if isinstance(data, list) else super(Scribble, cls).coerce(data)
+        if isinstance(data, (list, tuple)):
+            return cls(tuple(data))
+        return super(Scribble, cls).coerce(data)
 
     def _to_json(self) -> dict[str, Any]:
         return {
@@ -249,16 +268,12 @@ class Scribble(JsonValue):
             "strokes": [stroke.tolist() for stroke in self.strokes],
         }
 
-    @classmethod
-    def _from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(**data)
 
-
-def _per_object(name: str, given: Sequence[T] | None, default: T, count: int) -> tuple[T, ...]:
+def _per_object(name: str, given: Collection[T] | None, default: T, count: int) -> tuple[T, ...]:
     if given is None:
         return (default,) * count
-    if isinstance(given, str) or len(given) != count:
-        raise ValueTypeError(f"{name} must have one entry per box, {count}; got {given!r}")
+    if isinstance(given, str) or not isinstance(given, Collection) or len(given) != count:
+        raise ValueTypeError(f"{name} must have one entry per box, {count}; got {short(given)}")
     return tuple(given)
 
 

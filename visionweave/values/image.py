@@ -16,7 +16,8 @@ from visionweave import photo as files
 from visionweave.arrays import freeze
 from visionweave.errors import ValueTypeError
 from visionweave.photo import Fit, Frame
-from visionweave.values.base import Origin, Value
+from visionweave.values.base import Value, check_stamp, stamp, with_origin
+from visionweave.values.origin import Origin
 from visionweave.values.png import Pixels, composite, open_png, to_png
 
 __all__ = ["Image"]
@@ -66,11 +67,14 @@ class Image(Value):
 
         Args:
             path: the file.
-            photo: the photo's name; the path as given when None.
+            photo: the photo's name; the path as given when None. A file name that is no Unicode
+                is written with escapes.
             fits: the sizes that all who will read it shrink it to; a JPEG is then decoded at the
                 smallest scale that serves them. None: full resolution.
         """
-        image = cls._make(Origin(os.fspath(path) if photo is None else photo), Path(path))
+        name = os.fspath(path) if photo is None else photo
+        origin = Origin(name.encode("utf-8", "backslashreplace").decode())
+        image = cls._make(origin, Path(path))
         image._set(_fits=None if fits is None else tuple(fits))
         return image
 
@@ -103,7 +107,12 @@ class Image(Value):
 
     @classmethod
     def coerce(cls, data: Any) -> Self:
-        """Accept also a path, an array or a Pillow image."""
+        """Accept also a path, an array or a Pillow image.
+
+        Raises:
+            ValueTypeError: `data` is none of these, or an array of another dtype or shape.
+            ImageError: the Pillow image cannot be converted.
+        """
         if isinstance(data, (str, os.PathLike)):
             return cls.open(data)
         if isinstance(data, np.ndarray):
@@ -148,13 +157,7 @@ class Image(Value):
         Raises:
             ImageError: the file cannot be read.
         """
-        frame = self._decoded()
-        if frame.rgb.shape[:2] == self.image_hw:
-            return self._opaque(frame)
-        with self._lock:  # somebody needs more than was foreseen
-            if self._frame is frame:
-                self._set(_fits=None, _frame=None, _pixels=None)
-        return self.pixels
+        return self._opaque(self._full())
 
     @property
     def alpha(self) -> Pixels | None:
@@ -175,20 +178,20 @@ class Image(Value):
 
     def to_pil(self) -> PIL.Image.Image:
         """The full photo as a Pillow image: RGB, or RGBA where it has transparency."""
-        if self.alpha is None:
-            return PIL.Image.fromarray(self.pixels)
-        return PIL.Image.fromarray(np.dstack([self._decoded().rgb, self.alpha]))
+        frame = self._full()
+        straight = frame.rgb if frame.alpha is None else np.dstack([frame.rgb, frame.alpha])
+        return PIL.Image.fromarray(straight)
 
     def to_bytes(self) -> bytes:
         """Return an 8-bit RGB or RGBA PNG of the full photo; its name is in a text chunk."""
-        return to_png(self.to_pil(), {"type": "Image", "origin": self.origin.to_json()})
+        return to_png(self.to_pil(), stamp("Image") | {"origin": self.origin.to_json()})
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Read a picture in any format `open` reads; the name is there if `to_bytes` wrote it."""
-        picture, note = open_png(data, "Image")
-        frame = files.from_pil(picture, "Image")
-        return cls._make(Origin.from_json(note.get("origin", {})), frame=frame)
+    def _read(cls, data: bytes) -> Self:
+        picture, note = open_png(data)
+        fields = {} if note is None else check_stamp("Image", note)  # any PNG is an Image
+        frame = files.from_pil(picture, "image")
+        return cls._make(with_origin(fields)["origin"], frame=frame)
 
     def decode(self) -> None:
         """Read the pixels now, unless that is done: at full resolution, or for `fits`.
@@ -207,16 +210,30 @@ class Image(Value):
             assert self._frame is not None
             return self._frame
 
+    def _full(self) -> Frame:
+        """The frame at full resolution, decoded again where less was foreseen to be enough."""
+        frame = self._decoded()
+        if frame.rgb.shape[:2] == self.image_hw:
+            return frame
+        with self._lock:
+            if self._frame is frame:  # else another thread did it meanwhile
+                assert self._path is not None
+                self._set(_frame=files.decode(self._path))
+            assert self._frame is not None
+            return self._frame
+
     def _opaque(self, frame: Frame) -> Pixels:
         if frame.alpha is None:
             return frame.rgb
-        if self._pixels is None:
-            self._set(_pixels=composite(frame.rgb, frame.alpha, (255, 255, 255)))
-        assert self._pixels is not None
-        return self._pixels
+        with self._lock:
+            if self._pixels is None:
+                self._set(_pixels=composite(frame.rgb, frame.alpha, (255, 255, 255)))
+            assert self._pixels is not None
+            return self._pixels
 
     def _fields(self) -> dict[str, Any]:
-        return {"origin": self.origin, "pixels": self.pixels, "alpha": self.alpha}
+        frame = self._full()
+        return {"origin": self.origin, "pixels": frame.rgb, "alpha": frame.alpha}
 
     def __repr__(self) -> str:
         where = "pixels in memory" if self._path is None else f"file {os.fspath(self._path)!r}"

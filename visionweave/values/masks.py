@@ -17,8 +17,10 @@ from pycocotools import mask as coco
 
 from visionweave.arrays import freeze, pick
 from visionweave.errors import ValueTypeError
-from visionweave.values.base import JsonValue, Origin
+from visionweave.values.base import JsonValue
+from visionweave.values.checks import short
 from visionweave.values.geometry import Boxes
+from visionweave.values.origin import Origin
 
 __all__ = ["Masks"]
 
@@ -40,7 +42,10 @@ class Masks(JsonValue):
     def __post_init__(self) -> None:
         if not isinstance(self.boxes, Boxes):
             raise ValueTypeError(f"Masks.boxes must be Boxes; got {type(self.boxes).__name__}")
-        object.__setattr__(self, "counts", tuple(self.counts))
+        counts: Any = self.counts
+        if isinstance(counts, bytes) or not isinstance(counts, Iterable):
+            raise ValueTypeError(f"Masks.counts must be several bytes; got {short(counts)}")
+        object.__setattr__(self, "counts", tuple(counts))
         if len(self.counts) != len(self.boxes):
             raise ValueTypeError(
                 f"Masks must have one mask per box; got {len(self.counts)} masks "
@@ -93,8 +98,8 @@ class Masks(JsonValue):
     def __len__(self) -> int:
         return len(self.counts)
 
-    def __getitem__(self, which: npt.ArrayLike) -> Self:
-        """Return the masks at `which`: a bool mask (N,) or integer indices, in that order."""
+    def __getitem__(self, which: npt.ArrayLike | slice) -> Self:
+        """Return the masks at `which`: a bool mask (N,), integer indices in that order, a slice."""
         index = pick(which, len(self))
         return type(self)(tuple(self.counts[i] for i in index), self.boxes[index])
 
@@ -207,11 +212,17 @@ def _tight(counts: tuple[bytes, ...], image_hw: tuple[int, ...]) -> npt.NDArray[
 
 
 def _check_rle(counts: bytes, pixels: int, name: str) -> None:
-    """Refuse what pycocotools' C code would read past its end on: a string from a broken file."""
+    """Refuse all but the one encoding of a mask of `pixels`.
+
+    pycocotools' C code would read past the end of a broken string, and a second encoding of the
+    same mask would make equal masks differ.
+    """
     good = isinstance(counts, bytes) and len(counts) > 0
     if good:
         runs = _runs(counts)
-        good = bool(runs.sum() == pixels and (runs[1:] > 0).all() and runs[0] >= 0)
+        # Each within the mask, so that the sum cannot overflow.
+        good = bool(runs[0] >= 0 and (runs[1:] > 0).all() and (runs <= pixels).all())
+        good = good and int(runs.sum()) == pixels
     if not good:
         raise ValueTypeError(f"{name} must be a compressed COCO RLE of {pixels} pixels; it is not")
 
@@ -219,15 +230,21 @@ def _check_rle(counts: bytes, pixels: int, name: str) -> None:
 def _runs(counts: bytes) -> npt.NDArray[np.int64]:
     """Decode the run lengths: five bits a character, the sixth says that more follow, the sign is
     the last one's bit 4, and from the fourth run on each is the difference to the one two before.
+
+    A string that pycocotools would not write gives [-1].
     """
     codes = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
     last = (codes & 0x20) == 0
     starts = np.concatenate(([0], np.flatnonzero(last[:-1]) + 1))
-    place = np.arange(len(codes)) - np.repeat(starts, np.diff(np.append(starts, len(codes))))
+    ends = np.append(starts[1:], len(codes)) - 1
+    place = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
     if not last[-1] or codes.min() < 0 or codes.max() > 63 or place.max() > 10:
         return np.array([-1])
+    # A last character that only repeats the sign of the one before says nothing.
+    tail = np.where(codes[ends - 1] & 0x10, 0x1F, 0)
+    if ((ends > starts) & (codes[ends] == tail)).any():
+        return np.array([-1])
     values = np.add.reduceat((codes & 0x1F) << (5 * place), starts)
-    ends = np.append(starts[1:], len(codes)) - 1
     values -= ((codes[ends] & 0x10) != 0) * (np.int64(1) << (5 * (place[ends] + 1)))
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -72,13 +72,23 @@ class Mesh(Value):
     def _read(cls, data: bytes) -> Self:
         import trimesh
 
+        fields = check_stamp("Mesh", _note(data))
         scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
         (mesh,) = scene.geometry.values()
-        note = json.loads(mesh.metadata.get("visionweave", "null"))
         coloured = mesh.visual.kind == "vertex"
         return cls(
             np.asarray(mesh.vertices, np.float32),
             np.asarray(mesh.faces, np.int32),
             np.asarray(mesh.visual.vertex_colors) if coloured else None,
-            **with_origin(check_stamp("Mesh", note)),
+            **with_origin(fields),
         )
+
+
+def _note(data: bytes) -> Any:
+    """What `to_bytes` noted in the JSON chunk of a GLB; None when it is another's."""
+    if not data.startswith(b"glTF"):
+        raise ValueTypeError("expected a GLB; got other data, or a damaged header")
+    # Twelve bytes of header, the chunk's length and type, four bytes each, then the chunk.
+    scene = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    extras = scene["meshes"][0].get("extras", {})
+    return json.loads(extras.get("visionweave", "null"))

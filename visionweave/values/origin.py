@@ -10,7 +10,14 @@ import numpy as np
 
 from visionweave.arrays import freeze
 from visionweave.errors import ValueTypeError
-from visionweave.values.checks import Box, check_box, check_number, check_text, check_texts, short
+from visionweave.values.checks import (
+    Box,
+    check_box,
+    check_number,
+    check_text,
+    check_texts,
+    describe,
+)
 
 __all__ = ["UNKNOWN", "Origin", "check_origin"]
 
@@ -86,4 +93,4 @@ UNKNOWN = Origin()
 def check_origin(name: str, origin: Origin) -> None:
     """Raise ValueTypeError unless `origin` is an Origin."""
     if not isinstance(origin, Origin):
-        raise ValueTypeError(f"{name} must be an Origin; got {type(origin).__name__} {short(origin)}")
+        raise ValueTypeError(f"{name} must be an Origin; got {describe(origin)}")

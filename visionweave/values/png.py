@@ -43,10 +43,12 @@ def open_png(data: bytes) -> tuple[PIL.Image.Image, Any]:
     """Return the picture in `data`, loaded, and the note of `to_png`; None when there is none.
 
     Raises:
-        Exception: whatever Pillow makes of a file that is damaged or no PNG.
+        ValueTypeError: it is no PNG.
+        Exception: whatever Pillow makes of a damaged one.
     """
-    if not data.startswith(b"\x89PNG"):
-        raise ValueTypeError("expected a PNG file; got something else")
-    picture = PIL.Image.open(io.BytesIO(data), formats=["PNG"])
+    try:
+        picture = PIL.Image.open(io.BytesIO(data), formats=["PNG"])
+    except PIL.UnidentifiedImageError:  # its message is an address in memory
+        raise ValueTypeError("expected a PNG; got other data, or a damaged header") from None
     picture.load()
     return picture, json.loads(picture.info.get("visionweave", "null"))

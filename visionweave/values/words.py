@@ -116,7 +116,7 @@ class Hits(JsonValue):
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", check_phrases("Hits.keys", self.keys))
         scores = freeze("Hits.scores", self.scores, np.float32, "N", N=len(self.keys))
-        if (np.diff(scores) > 0).any():
+        if (scores[1:] > scores[:-1]).any():
             raise ValueTypeError("Hits.scores must not rise: the best hit comes first")
         object.__setattr__(self, "scores", scores)
         object.__setattr__(self, "query", check_text("Hits.query", self.query))

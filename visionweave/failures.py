@@ -1,0 +1,48 @@
+"""What stands in the place of a value that there is none of.
+
+An error keeps alive every frame it went through, and with the frames the values of a whole chunk
+and the tensors of a forward pass. So the engine keeps errors without their frames; where they were
+raised is a note on them, which Python prints below their message.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TypeVar
+
+from visionweave.errors import NodeFailed
+
+__all__ = ["Failed", "Raised", "without_frames"]
+
+E = TypeVar("E", bound=BaseException)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """In the place of a value: the failure because of which there is none."""
+
+    error: NodeFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """In the place of a result: the error that came instead."""
+
+    error: Exception
+
+    def __post_init__(self) -> None:
+        without_frames(self.error)
+
+
+def without_frames(error: E) -> E:
+    """Turn the traceback of an error, and the errors behind it, into a note; return the error."""
+    if error.__traceback__ is None:
+        return error
+    lines = ["Raised at:\n", *traceback.format_tb(error.__traceback__)]
+    behind = error.__context__ if error.__cause__ is None else error.__cause__
+    if behind is not None and (behind is error.__cause__ or not error.__suppress_context__):
+        lines += ["because of:\n", *traceback.format_exception(behind)]
+    error.add_note("".join(lines).rstrip())
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
