@@ -139,8 +139,13 @@ LETTERS = "letters: {node: toy.words, text: $texts}"
             id="a literal is the same for every object",
         ),
         pytest.param(
-            [BOXES, CUTS, TEXTS, "all: {node: toy.join, texts: $texts}"]
-            + ["out: {node: toy.pair, first: $texts, second: $all}"],
+            [
+                BOXES,
+                CUTS,
+                TEXTS,
+                "all: {node: toy.join, texts: $texts}",
+                "out: {node: toy.pair, first: $texts, second: $all}",
+            ],
             "out",
             "list[Text]",
             [Text("abab+c"), Text("cab+c")],
@@ -175,17 +180,22 @@ LETTERS = "letters: {node: toy.words, text: $texts}"
             id="two lists of the same origin meet element by element",
         ),
         pytest.param(
-            ["halves: {node: toy.split, text: abc}"]
-            + ["out: {node: toy.pair, first: $halves.left, second: $halves.right}"],
+            [
+                "halves: {node: toy.split, text: abc}",
+                "out: {node: toy.pair, first: $halves.left, second: $halves.right}",
+            ],
             "out",
             "list[Text]",
             [Text("ab"), Text("ac")],
             id="one of several outputs is a list",
         ),
         pytest.param(
-            ["none: {node: toy.find, image: $photo, phrases: []}"]
-            + ["cuts: {node: toy.cut, image: $photo, boxes: $none}", TEXTS]
-            + ["all: {node: toy.join, texts: $texts}"],
+            [
+                "none: {node: toy.find, image: $photo, phrases: []}",
+                "cuts: {node: toy.cut, image: $photo, boxes: $none}",
+                TEXTS,
+                "all: {node: toy.join, texts: $texts}",
+            ],
             "all",
             "Text",
             Text(""),
@@ -210,11 +220,16 @@ def test_a_list_in_an_input_is_an_axis() -> None:
 
 
 def test_lists_of_different_origin_are_refused_in_yaml() -> None:
-    steps = [line.replace("boxes", "dogs").replace("cuts", "cuts2") for line in (BOXES, CUTS)]
-    steps += ["texts: {node: toy.describe, cutout: $cuts}"]
-    steps += ["texts2: {node: toy.describe, cutout: $cuts2}"]
-    pair = "pairs: {node: toy.pair, first: $texts, second: $texts2}"
-    found = problem(lambda: read(BOXES, CUTS, *steps, pair, outputs="pairs"))
+    steps = [
+        BOXES,
+        CUTS,
+        TEXTS,
+        "dogs: {node: toy.find, image: $photo, phrases: [dog, dog]}",
+        "cuts2: {node: toy.cut, image: $photo, boxes: $dogs}",
+        "texts2: {node: toy.describe, cutout: $cuts2}",
+        "pairs: {node: toy.pair, first: $texts, second: $texts2}",
+    ]
+    found = problem(lambda: read(*steps, outputs="pairs"))
     assert found == Problem(
         "cut.yaml:10, step 'pairs' (toy.pair)",
         "ports 'first' and 'second' get lists of different origin",

@@ -117,6 +117,7 @@ def test_one_chunk_is_read_ahead_and_no_more(tmp_path: Path) -> None:
     path, source = photo(tmp_path / "a.png"), Counted(7)
     taken = [source.taken for _ in NAMES.map((path for _ in source), chunk=2)]
     assert taken == [4, 4, 6, 6, 7, 7, 7]
+    assert list(NAMES.map([])) == []
 
 
 def test_a_long_stream_is_never_read_far_ahead() -> None:
@@ -290,10 +291,9 @@ def test_an_item_that_does_not_fit_says_what_was_expected(item: Any, message: st
 
 
 def test_a_single_value_is_not_enough_for_several_inputs() -> None:
-    both = Pipeline(text=TEXT, photo=PHOTO)
     message = (
         r"a single value was given, but the pipeline has several inputs\n  expected: text, photo\n"
         r"  got:      one value\n  fix:      give a dict: \{'text': \.\.\., 'photo': \.\.\.\}"
     )
     with pytest.raises(PipelineError, match=message):
-        next(both.map(["a"]))
+        next(Pipeline(text=TEXT, photo=PHOTO).map(["a"]))

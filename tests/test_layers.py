@@ -123,6 +123,7 @@ def test_the_public_surface_is_pinned() -> None:
         "Views",
         "WeaveError",
         "WeaveWarning",
+        "WeightsError",
         "batched",
         "node",
     ]

@@ -14,6 +14,7 @@ from .errors import PipelineWarning as PipelineWarning
 from .errors import ValueTypeError as ValueTypeError
 from .errors import WeaveError as WeaveError
 from .errors import WeaveWarning as WeaveWarning
+from .errors import WeightsError as WeightsError
 from .executor import Result as Result
 from .observe import Observer as Observer
 from .photo import Fit as Fit

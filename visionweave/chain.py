@@ -24,7 +24,7 @@ from visionweave.references import RUN_ARGUMENTS, check_name
 from visionweave.signature import argument_problems
 from visionweave.types import PortType, read_annotation
 
-__all__ = ["Handle", "Input", "call", "trace"]
+__all__ = ["Handle", "Input", "call", "connect", "trace"]
 
 
 class Handle:
@@ -107,6 +107,11 @@ def call(node: Node, args: tuple[Any, ...], ports: Mapping[str, Any]) -> Any:
     from visionweave.pipeline import run_node  # running is a floor above writing
 
     return run_node(node, bound)
+
+
+def connect(node: Node, args: tuple[Any, ...], ports: Mapping[str, Any]) -> Any:
+    """What connecting a node does: see `Node.connect`."""
+    return _connect(node, _bind(node.spec, args, ports))
 
 
 def _bind(spec: NodeSpec, args: tuple[Any, ...], ports: Mapping[str, Any]) -> dict[str, Any]:

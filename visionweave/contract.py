@@ -82,9 +82,10 @@ class NodeSpec:
 
     @property
     def summary(self) -> str:
-        """The first line of the class's docstring."""
+        """The first line of the class's docstring; "" when neither it nor a parent has one."""
         doc = inspect.getdoc(self.cls) or ""
-        return doc.partition("\n")[0].strip()
+        inherited = doc in (inspect.getdoc(Node), inspect.getdoc(ModelNode))
+        return "" if inherited else doc.partition("\n")[0].strip()
 
     @property
     def is_async(self) -> bool:
@@ -136,6 +137,16 @@ class Node:
         from visionweave.chain import call  # the chain builds graphs out of nodes
 
         return call(self, args, ports)
+
+    def connect(self, *args: Any, **ports: Any) -> Any:
+        """Add a step to the pipeline being written, as a call does, also for literals alone.
+
+        Raises:
+            PipelineError: a port is unknown, unbound, or bound to a value of the wrong type.
+        """
+        from visionweave.chain import connect
+
+        return connect(self, args, ports)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())

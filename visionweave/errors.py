@@ -7,6 +7,7 @@ WeaveError
 ├── PipelineError    a pipeline file, graph or setting is wrong; carries every Problem found
 ├── NodeFailed       a step failed on one item or on one object of it
 ├── DeviceError      the device or precision asked for is not on this machine
+├── WeightsError     a checkpoint is unknown, missing, not what it should be, or not to be used yet
 └── JobError         a folder job cannot start
 
 WeaveWarning
@@ -36,6 +37,7 @@ __all__ = [
     "ValueTypeError",
     "WeaveError",
     "WeaveWarning",
+    "WeightsError",
     "did_you_mean",
 ]
 
@@ -66,6 +68,13 @@ class NodeError(WeaveError):
 
 class DeviceError(WeaveError):
     """Raised when the device or precision asked for is not on this machine."""
+
+
+class WeightsError(WeaveError):
+    """Raised when a checkpoint is not listed, not here, not what its receipt says, or unsafe.
+
+    Also when its licence restricts use and nobody on this machine has accepted that.
+    """
 
 
 class JobError(WeaveError):

@@ -229,8 +229,8 @@ class _Reader:
             text = given.value if isinstance(given.value, str) else ""
             ref = parse_reference(f"${text.removeprefix('$')}")
             if ref is not None:
-                name = key if isinstance(key, str) else f"{ref.name}_{ref.field}".rstrip("_")
-                yield name, ref, given.line
+                own = f"{ref.name}_{ref.field}" if ref.field else ref.name
+                yield key if isinstance(key, str) else own, ref, given.line
             elif given.value is not UNREADABLE:
                 what = "an output must be the name of an input or step"
                 got = show(given.plain())

@@ -12,6 +12,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from visionweave.canonical import constant_data
 from visionweave.errors import PipelineError, Problem
@@ -52,6 +54,7 @@ def to_yaml(graph: Graph) -> str:
         outputs = CommentedSeq(outputs)
         outputs.fa.set_flow_style()
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.width = 100
     buffer = io.StringIO()
     for line in graph.description.splitlines():
@@ -59,6 +62,17 @@ def to_yaml(graph: Graph) -> str:
     head = {"visionweave": VERSION, "inputs": inputs, "steps": steps, "outputs": outputs}
     yaml.dump(head, buffer)
     return buffer.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    """ruamel's representer, which puts text with a "next line" character in double quotes."""
+
+    def represent_text(self, text: str) -> ScalarNode:
+        # Elsewhere ruamel writes that character as a line break, and reads it as a space.
+        return self.represent_scalar("tag:yaml.org,2002:str", text, '"' if "\x85" in text else None)
+
+
+_Representer.add_representer(str, _Representer.represent_text)
 
 
 def to_python(graph: Graph) -> str:
@@ -89,7 +103,9 @@ def to_python(graph: Graph) -> str:
             else f"{port}={_literal(binding, step, port)}"
             for port, binding in step.bindings.items()
         )
-        lines.append(f"{variables[step.name]} = {classes[step.node.spec.id]}({settings})({ports})")
+        connect = "" if step.refs() else ".connect"  # a call with values alone would run
+        node = f"{classes[step.node.spec.id]}({settings}){connect}"
+        lines.append(f"{variables[step.name]} = {node}({ports})")
     outputs = ", ".join(
         _argument(name, _reference(ref, variables)) for name, ref in graph.outputs.items()
     )

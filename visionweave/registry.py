@@ -62,10 +62,7 @@ def replaced(nodes: Mapping[str, type[Node]]) -> Iterator[None]:
 def _declared() -> dict[str, tuple[EntryPoint, ...]]:
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for entry in entry_points(group=GROUP):
-        claims = found.get(entry.name, ())
-        # An editable install beside a wheel of the same package declares everything twice.
-        if all((entry.value, _package(entry)) != (c.value, _package(c)) for c in claims):
-            found[entry.name] = (*claims, entry)
+        found[entry.name] = (*found.get(entry.name, ()), entry)
     return found
 
 

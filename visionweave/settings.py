@@ -7,6 +7,7 @@ boolean, nothing is infinite; a whole number may stand for a float.
 
 from __future__ import annotations
 
+import enum
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -68,7 +69,8 @@ def check_settings(
         except (TypeError, ValueError, RecursionError):
             what, expected = f"setting '{name}' is no plain data", _expected(model, name)
             fix = "settings are numbers, text, booleans, lists and tables"
-            problems[name] = Problem(where(name), what, expected, show(value), fix)
+            got = f"a value of type {type(value).__name__}"
+            problems[name] = Problem(where(name), what, expected, got, fix)
     try:
         checked = model.model_validate_json(f"{{{', '.join(texts)}}}")
     except ValidationError as error:
@@ -180,9 +182,11 @@ def _limits(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """What numpy's numbers, tuples' relatives and models are in JSON."""
+    """What numpy's numbers, enums, models and sets are in JSON."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
+    if isinstance(value, enum.Enum):
+        return value.value
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, (set, frozenset)):

@@ -86,6 +86,8 @@ def read_settings(cls: type) -> dict[str, tuple[Any, Any]]:
         name = parameter.name
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise NodeError(f"{where}: a setting is given by its name; got {parameter}")
+        if name.startswith("_"):
+            raise NodeError(f"{where}: a setting is public; rename '{name}'")
         if name not in hints:
             raise NodeError(f"{where}: setting '{name}' needs an annotation")
         default = ... if parameter.default is parameter.empty else parameter.default

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,7 +70,7 @@ def show(
     from visionweave.show import to_mermaid, to_svg, to_text
 
     pipeline = Pipeline.load(name)
-    forms = {
+    forms: dict[str, Callable[[], str]] = {
         "text": lambda: to_text(pipeline),
         "mermaid": lambda: to_mermaid(pipeline),
         "svg": lambda: to_svg(pipeline),

@@ -1,0 +1,75 @@
+"""Writing the user's own list of weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from visionweave.outputs import write_atomic
+from visionweave.weights.download import Watcher, alone, disk_errors
+from visionweave.weights.lock import Checkpoint, Lock, user_lock, user_lock_path
+
+__all__ = ["lock_text", "write_entry"]
+
+_HEADER = """\
+# Your own list of weights, laid over the one that comes with visionweave.
+# `visionweave weights add` writes it. You may change it; comments do not survive the next `add`.
+"""
+
+
+def write_entry(checkpoint: Checkpoint) -> None:
+    """Put a checkpoint into the user's own list, in place of one of the same name.
+
+    Raises:
+        WeightsError: the list is broken, or cannot be written.
+    """
+    path = user_lock_path()
+    with alone(path, Watcher()), disk_errors(path):
+        mine = user_lock()
+        text = lock_text(Lock(mine.checkpoints | {checkpoint.name: checkpoint}, mine.profiles))
+        write_atomic(path, text.encode())
+
+
+def lock_text(lock: Lock) -> str:
+    """Return a list of weights as TOML."""
+    parts = [_HEADER]
+    for checkpoint in lock.checkpoints.values():
+        parts.append(_table(f"checkpoint.{_text(checkpoint.name)}", _facts(checkpoint)))
+    for name, chosen in lock.profiles.items():
+        parts.append(_table(f"profiles.{_key(name)}", chosen))
+    return "\n".join(parts)
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    facts = {name: getattr(checkpoint, name) for name in checkpoint.__slots__ if name != "name"}
+    keys = ("name", "url", "bytes", "sha256")
+    facts["files"] = [{key: getattr(file, key) for key in keys} for file in checkpoint.files]
+    return {key: fact for key, fact in facts.items() if fact not in ("", False, {})}
+
+
+def _table(title: str, facts: Mapping[str, Any]) -> str:
+    return "\n".join([f"[{title}]", *(f"{_key(k)} = {_value(v)}" for k, v in facts.items()), ""])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        pairs = (f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None)
+        return f"{{ {', '.join(pairs)} }}"
+    return repr(value)  # numbers, and inf and nan, are written alike in Python and TOML
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+
+
+def _text(text: str) -> str:
+    # TOML's basic strings are JSON's, but for the last control character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

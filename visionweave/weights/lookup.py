@@ -1,0 +1,81 @@
+"""Finding a checkpoint by its name, or by a profile's."""
+
+from __future__ import annotations
+
+from visionweave.errors import WeightsError, did_you_mean
+from visionweave.weights.lock import Checkpoint, Lock, read_lock
+
+__all__ = ["PROFILES", "checkpoint", "listed", "profiles_of"]
+
+PROFILES = ("mini", "base", "large")
+"""The profiles that visionweave speaks of; a user's list may name more."""
+
+
+def checkpoint(name: str, family: str) -> Checkpoint:
+    """Return the checkpoint of a family.
+
+    Args:
+        name: the checkpoint's name, or a profile's ("mini", "base", "large"), which names one for
+            each family.
+        family: such as "clip". A family whose tasks have checkpoints of their own puts the task
+            after a dot, "blip.answer": a profile may name one for it, else it names the family's.
+
+    Raises:
+        WeightsError: there is none of this name, it is of another family, or the profile has none
+            for this family.
+    """
+    lock, stem = read_lock(), family.partition(".")[0]
+    if name in lock.checkpoints:
+        found = lock.checkpoints[name]
+    elif name in PROFILES or name in lock.profiles:
+        chosen = lock.profiles.get(name, {})
+        target = chosen.get(family) or chosen.get(stem)
+        if target is None:
+            raise WeightsError(
+                f"profile {name} names no checkpoint for {family}; {_choices(lock, stem)}"
+            )
+        found = listed(target, lock)
+    else:
+        raise _unknown(name, lock, stem)
+    if found.family != stem:
+        raise WeightsError(
+            f"{found.name} is a checkpoint for {found.family}, not for {stem}; "
+            f"{_choices(lock, stem)}"
+        )
+    return found
+
+
+def listed(name: str, lock: Lock | None = None) -> Checkpoint:
+    """Return the checkpoint called `name`, of whatever family.
+
+    Raises:
+        WeightsError: there is none of this name.
+    """
+    lock = lock or read_lock()
+    if name not in lock.checkpoints:
+        raise _unknown(name, lock)
+    return lock.checkpoints[name]
+
+
+def profiles_of(name: str, lock: Lock) -> list[str]:
+    """Return the names of the profiles that a checkpoint belongs to."""
+    return [profile for profile, chosen in lock.profiles.items() if name in chosen.values()]
+
+
+def _unknown(name: str, lock: Lock, family: str = "") -> WeightsError:
+    known = [n for n, each in lock.checkpoints.items() if family in ("", each.family)]
+    hint = did_you_mean(name, [*known, *PROFILES])
+    where = _choices(lock, family) if family else "see all with: visionweave weights list"
+    kind = f" for {family}" if family else ""
+    return WeightsError(
+        f"there is no checkpoint {name!r}{kind}; {f'{hint} ' if hint else ''}{where}"
+    )
+
+
+def _choices(lock: Lock, family: str) -> str:
+    names = [name for name, each in lock.checkpoints.items() if each.family == family]
+    profiles = [name for name, chosen in lock.profiles.items() if family in chosen]
+    if not names:
+        return f"none is listed for {family}"
+    also = f"; or a profile: {', '.join(profiles)}" if profiles else ""
+    return f"those for {family}: {', '.join(names)}{also}"
