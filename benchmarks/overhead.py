@@ -185,7 +185,7 @@ def photos() -> None:
 
     def through(image: vw.Image) -> Callable[[], None]:
         def run() -> None:
-            for result in pipeline.map([image] * 1000):
+            for result in pipeline.map([image] * 1000, chunk=8):  # 14 large photos fill a chunk
                 assert result["out"].pixels is image.pixels
 
         return run

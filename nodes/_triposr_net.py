@@ -8,7 +8,6 @@ from -radius to +radius on each axis.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -274,21 +273,23 @@ def _full_precision(like: Tensor) -> torch.autocast:
 
 
 def current_name(name: str) -> str:
-    """The name here of a parameter that a checkpoint calls by transformers 4's names of a ViT."""
-    for old, new in _RENAMED:
-        name = re.sub(old, new, name)
+    """The name here of a parameter whose ViT a checkpoint names as transformers 4 did."""
+    if name.startswith("image_tokenizer."):
+        for old, new in _RENAMED:
+            name = name.replace(old, new)
     return name
 
 
-_VIT = r"^(image_tokenizer\.model)\.encoder\.layer\.(\d+)\."
 _RENAMED = (
-    (_VIT + r"attention\.attention\.(query|key|value)\.", r"\1.layers.\2.attention.\3."),
-    (_VIT + r"attention\.output\.dense\.", r"\1.layers.\2.attention.o_proj."),
-    (_VIT + r"intermediate\.dense\.", r"\1.layers.\2.mlp.fc1."),
-    (_VIT + r"output\.dense\.", r"\1.layers.\2.mlp.fc2."),
-    (_VIT, r"\1.layers.\2."),
-    (r"\.attention\.(q)uery\.|\.attention\.(k)ey\.|\.attention\.(v)alue\.", r".attention.\1\2\3_proj."),
+    (".encoder.layer.", ".layers."),
+    (".attention.attention.query.", ".attention.q_proj."),
+    (".attention.attention.key.", ".attention.k_proj."),
+    (".attention.attention.value.", ".attention.v_proj."),
+    (".attention.output.dense.", ".attention.o_proj."),
+    (".intermediate.dense.", ".mlp.fc1."),
+    (".output.dense.", ".mlp.fc2."),
 )
+"""In this order: the attention's own output comes before the layer's."""
 
 
 def build(sizes: Sizes, tensors: Mapping[str, Tensor], device: str) -> TripoSR:

@@ -297,3 +297,25 @@ def test_a_single_value_is_not_enough_for_several_inputs() -> None:
     )
     with pytest.raises(PipelineError, match=message):
         next(Pipeline(text=TEXT, photo=PHOTO).map(["a"]))
+
+
+def test_a_picture_in_memory_that_cannot_be_shown_is_a_failed_item() -> None:
+    pictures = [PIL.Image.new("F", (4, 4)), PIL.Image.new("RGB", (4, 4))]
+    bad, good = Pipeline(out=Name()(Input("photo", Image))).map(pictures)
+    assert str(bad.failures[0]).startswith("input 'photo' failed on item 0: ImageError: ")
+    assert good.ok
+
+
+def test_the_reason_why_an_input_does_not_fit_is_told_in_full() -> None:
+    pipeline = Pipeline(out=Join()(Text("x"), Input("tags", Tags)))
+    with pytest.raises(PipelineError, match=r"got: +Tags\.phrases must hold no blank str; got ''"):
+        pipeline.run(tags=[""])
+
+
+def test_a_chunk_counts_the_pixels_that_are_decoded(tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (800, 600)).save(tmp_path / "a.jpg")
+    full = Image.open(tmp_path / "a.jpg")
+    small = Image.open(tmp_path / "a.jpg", fits=[Fit(long=90)])
+    assert (full.decoded_bytes, small.decoded_bytes) == (3 * 800 * 600, 3 * 200 * 150)
+    small.decode()
+    assert small.decoded_bytes == 3 * 200 * 150

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from visionweave import Image, Node, node
+from visionweave import Image, Node, Pipeline, PipelineError, node, registry
 from visionweave.errors import NodeError
 from visionweave.registry import find_node, node_ids, replaced
 
@@ -145,61 +147,82 @@ def test_listing_nodes_imports_no_package_of_theirs(site: Path) -> None:
     assert python(site, LIST) == f"{' '.join(ids)}\n\n"
 
 
-FIND = """
-from visionweave.errors import NodeError
-from visionweave.registry import find_node
+@pytest.fixture
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The installed packages, in this Python."""
+    monkeypatch.syspath_prepend(str(site))
+    registry._declared.cache_clear()
+    yield
+    registry._declared.cache_clear()
+    for name in MODULES:
+        sys.modules.pop(f"{name}_nodes", None)
 
-for id in {ids!r}:
-    try:
-        print(id, find_node(id))
-    except NodeError as error:
-        print(error)
-"""
+
+ACME_SAYS = "of package acme-vision is declared as acme_nodes:"
 
 
-def test_every_way_to_declare_a_node_wrongly_is_told(site: Path) -> None:
-    ids = ["acme.claimed", "broken.node", "acme.text", "acme.quiet", "acme.nothing", "acme.other"]
-    ids += ["acme.shuot"]
-    acme = "of package acme-vision"
-    assert python(site, FIND.format(ids=ids)).splitlines() == [
-        "node 'acme.claimed' is claimed by acme-vision and rival-vision; uninstall one of them",
+@pytest.mark.parametrize(
+    ("id", "said"),
+    [
+        pytest.param(
+            "acme.claimed",
+            "node 'acme.claimed' is claimed by acme-vision and rival-vision; uninstall one of them",
+            id="two packages claim it",
+        ),
+        pytest.param(
+            "broken.node",
+            "node 'broken.node' of package broken-vision cannot be imported: ModuleNotFoundError: "
+            "No module named 'a_library_that_is_not_installed'; repair or uninstall it",
+            id="its module raises",
+        ),
+        pytest.param(
+            "acme.nothing",
+            "node 'acme.nothing' of package acme-vision cannot be imported: AttributeError: module "
+            "'acme_nodes' has no attribute 'Nothing'; repair or uninstall it",
+            id="its module has no such name",
+        ),
+        pytest.param(
+            "acme.text",
+            f"node 'acme.text' {ACME_SAYS}no_node, which is no node; decorate it",
+            id="it is no class",
+        ),
+        pytest.param(
+            "acme.quiet",
+            f"node 'acme.quiet' {ACME_SAYS}Quiet, which is no node; decorate it",
+            id="it is not decorated",
+        ),
+        pytest.param(
+            "acme.other",
+            f"node 'acme.other' {ACME_SAYS}Echo, which calls itself 'acme.echo'",
+            id="it has another id",
+        ),
+        pytest.param(
+            "acme.shuot", "unknown node 'acme.shuot'; did you mean acme.shout?", id="misspelt"
+        ),
+    ],
+)
+@pytest.mark.usefixtures("installed")
+def test_a_node_declared_wrongly_says_whose_it_is(id: str, said: str) -> None:
+    with pytest.raises(NodeError, match=f"^{re.escape(said)}$"):
+        find_node(id)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_broken_package_is_one_problem_among_others() -> None:
+    text = (
+        "visionweave: 1\n"
+        "steps:\n"
+        "  a: {node: broken.node}\n"
+        "  b: {node: acme.shout, text: hello, mark: 2}\n"
+        "outputs: [b]\n"
+    )
+    with pytest.raises(PipelineError, match=r"^2 problems") as caught:
+        Pipeline.from_yaml(text, "loud.yaml")
+    assert [problem.what for problem in caught.value.problems] == [
         "node 'broken.node' of package broken-vision cannot be imported: ModuleNotFoundError: "
         "No module named 'a_library_that_is_not_installed'; repair or uninstall it",
-        f"node 'acme.text' {acme} is declared as acme_nodes:no_node, which is no node; decorate it",
-        f"node 'acme.quiet' {acme} is declared as acme_nodes:Quiet, which is no node; decorate it",
-        f"node 'acme.nothing' {acme} cannot be imported: AttributeError: module 'acme_nodes' has "
-        "no attribute 'Nothing'; repair or uninstall it",
-        f"node 'acme.other' {acme} is declared as acme_nodes:Echo, which calls itself 'acme.echo'",
-        "unknown node 'acme.shuot'; did you mean acme.shout?",
+        "there is no port or setting 'mark'",
     ]
-
-
-CHECK = """
-from visionweave import Pipeline, PipelineError
-
-try:
-    Pipeline.from_yaml('''
-visionweave: 1
-steps:
-  a: {node: broken.node}
-  b: {node: acme.shout, text: hello, mark: 2}
-outputs: [b]
-''', "loud.yaml")
-except PipelineError as error:
-    print(error)
-"""
-
-
-def test_a_broken_package_is_one_problem_among_others(site: Path) -> None:
-    assert python(site, CHECK) == (
-        "2 problems\n"
-        "loud.yaml:4, step 'a': node 'broken.node' of package broken-vision cannot be imported: "
-        "ModuleNotFoundError: No module named 'a_library_that_is_not_installed'; repair or "
-        "uninstall it\n"
-        "loud.yaml:5, step 'b' (acme.shout): there is no port or setting 'mark'\n"
-        "  expected: ports text (Text); settings marks\n"
-        "  fix:      did you mean marks?\n"
-    )
 
 
 @node("toy.blur")

@@ -8,6 +8,7 @@ one that did not fit into the second.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -55,14 +56,11 @@ class Item:
                     yield each
 
     def pixel_bytes(self) -> int:
-        """How much memory its photos take when decoded at full size; unreadable ones take none."""
+        """How much memory its photos take when decoded; unreadable ones take none."""
         total = 0
         for image in self.images():
-            try:
-                width, height = image.size_wh
-            except ImageError:
-                continue
-            total += 3 * width * height
+            with contextlib.suppress(ImageError):
+                total += image.decoded_bytes
         return total
 
     def decode(self, inputs: tuple[PlannedInput, ...]) -> Self:
@@ -81,11 +79,15 @@ class Item:
             try:
                 value.decode()
             except ImageError as error:
-                failure = NodeFailed(name, "", self.name, index, "", "ImageError", error.reason)
-                failure.__cause__ = without_frames(error)
-                self.failures.append(failure)
-                return Failed(failure)
+                return self.unreadable(name, index, error)
         return value
+
+    def unreadable(self, name: str, index: int | None, error: ImageError) -> Failed:
+        """Record that the photo of an input (or one of its list) cannot be read."""
+        failure = NodeFailed(name, "", self.name, index, "", "ImageError", error.reason)
+        failure.__cause__ = without_frames(error)
+        self.failures.append(failure)
+        return Failed(failure)
 
 
 def make_item(plan: Plan, given: Any, index: int) -> Item:
@@ -113,32 +115,37 @@ def make_item(plan: Plan, given: Any, index: int) -> Item:
         for name in given
         if name not in wanted
     ]
-    values = []
+    item = Item(f"item {index}", [])
     for name, each in wanted.items():
-        kind, default = each.given.type, each.given.default
         try:
-            if name in given:
-                value = kind.coerce(given[name])
-            elif default is not None:
-                value = default.value
-            else:
-                raise ValueTypeError("nothing")
+            item.values.append(_for_fits(_value(each, given), each))
+        except ImageError as error:  # a Pillow image with pixels that nobody can show
+            item.values.append(item.unreadable(name, None, error))
         except ValueTypeError as error:
-            problems.append(_input_problem(name, kind, error))
-            continue
-        values.append(_for_fits(value, each))
+            problems.append(_input_problem(name, each.given.type, error))
     if problems:
         raise PipelineError(problems)
-    item = Item(f"item {index}", values)
     first = next(item.images(), None)
     if first is not None and first.origin.photo:
         item.name = first.origin.photo
     return item
 
 
+def _value(planned: PlannedInput, given: Mapping[str, Any]) -> Any:
+    """What was given for an input, else its default."""
+    name, default = planned.given.name, planned.given.default
+    if name in given:
+        return planned.given.type.coerce(given[name])
+    if default is None:
+        raise ValueTypeError("nothing")
+    return default.value
+
+
 def _input_problem(name: str, kind: PortType, error: ValueTypeError) -> Problem:
-    got = str(error).rpartition("; got ")[2]  # "expected Image; got int 3", or another reason
-    return Problem("inputs", f"input '{name}' is wrong", str(kind), got)
+    reason = str(error)
+    if reason.startswith("expected "):  # "expected Image; got int 3"
+        reason = reason.rpartition("; got ")[2]
+    return Problem("inputs", f"input '{name}' is wrong", str(kind), reason)
 
 
 def _for_fits(value: Any, planned: PlannedInput) -> Any:

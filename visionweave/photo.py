@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
-from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from visionweave.colour import to_srgb
@@ -30,6 +29,7 @@ __all__ = [
     "decode",
     "from_pil",
     "read_header",
+    "reduction",
 ]
 
 REDUCING_GAP = 2.0
@@ -107,6 +107,15 @@ def read_header(path: Path) -> Header:
     return header
 
 
+def reduction(header: Header, fits: Sequence[Fit] | None) -> int:
+    """Return by how much `decode` reduces the sides of a photo for `fits`: 1, 2, 4 or 8."""
+    if not fits or header.format not in ("JPEG", "MPO"):
+        return 1
+    needed = REDUCING_GAP * max(fit.scale(header.size_wh) for fit in fits)
+    fitting = (d for d in (8, 4, 2) if d <= min(header.size_wh) and needed * d <= 1.0)
+    return next(fitting, 1)
+
+
 def decode(path: Path, fits: Sequence[Fit] | None = None) -> Frame:
     """Decode the first picture of a file.
 
@@ -122,8 +131,10 @@ def decode(path: Path, fits: Sequence[Fit] | None = None) -> Frame:
     with reading(str(path)) as notes, opened(path) as image:
         notes.extend(remarks(image, path))
         size_wh = _upright_size(image, notes)
-        if fits and isinstance(image, JpegImageFile):
-            _reduce(image, fits)
+        divisor = reduction(Header(image.size, image.format or ""), fits)
+        if divisor > 1:
+            # draft() takes the scale whose result covers this size: exactly 1 / divisor.
+            image.draft(None, (image.width // divisor, image.height // divisor))
         return _frame(image, str(path), notes, size_wh)
 
 
@@ -149,17 +160,6 @@ def _frame(
     upright = image if turn is None else image.transpose(turn)
     rgb, alpha = to_srgb(upright, name, notes)
     return Frame(rgb, alpha, size_wh or upright.size)
-
-
-def _reduce(image: JpegImageFile, fits: Sequence[Fit]) -> None:
-    """Have a JPEG that is not loaded yet decoded at the smallest scale that serves every fit."""
-    width, height = image.size
-    needed = REDUCING_GAP * max(fit.scale(image.size) for fit in fits)
-    for divisor in (8, 4, 2):
-        if divisor <= min(width, height) and needed * divisor <= 1.0:
-            # draft() takes the scale whose result covers this size: exactly 1 / divisor.
-            image.draft(None, (width // divisor, height // divisor))
-            return
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:

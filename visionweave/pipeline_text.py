@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import keyword
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -64,12 +65,19 @@ def to_yaml(graph: Graph) -> str:
     return buffer.getvalue()
 
 
+_SAFE = re.compile(r"[\w$/][\w$/. -]*")
+_PRINTABLE = re.compile(r"[ -~\u00a1-\ud7ff]*")
+
+
 class _Representer(RoundTripRepresenter):
-    """ruamel's representer, which puts text with a "next line" character in double quotes."""
+    """ruamel's representer, with quotation marks around all text that is not plainly plain.
+
+    ruamel alone writes some text that it cannot read back: ":0" as a key in braces, for one.
+    """
 
     def represent_text(self, text: str) -> ScalarNode:
-        # Elsewhere ruamel writes that character as a line break, and reads it as a space.
-        return self.represent_scalar("tag:yaml.org,2002:str", text, '"' if "\x85" in text else None)
+        style = None if _SAFE.fullmatch(text) else "'" if _PRINTABLE.fullmatch(text) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
 _Representer.add_representer(str, _Representer.represent_text)

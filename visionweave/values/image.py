@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -143,6 +144,17 @@ class Image(Value):
             self._set(_size_wh=files.read_header(self._path).size_wh)
         assert self._size_wh is not None
         return self._size_wh
+
+    @property
+    def decoded_bytes(self) -> int:
+        """How much memory `decode` takes, or has taken; reads the file's header at most."""
+        if self._frame is not None:
+            return self._frame.rgb.nbytes
+        assert self._path is not None
+        header = files.read_header(self._path)
+        divisor = files.reduction(header, self._fits)
+        width, height = (math.ceil(side / divisor) for side in header.size_wh)
+        return 3 * width * height
 
     @property
     def image_hw(self) -> tuple[int, int]:

@@ -44,7 +44,7 @@ class Watcher:
         """A file of `total` bytes begins to arrive."""
 
     def moved(self, done: int) -> None:
-        """This many of its bytes are here."""
+        """So many of its bytes are here."""
 
     def finished(self) -> None:
         """The file is here, or was given up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 from visionweave.outputs import write_atomic
 from visionweave.weights.download import Watcher, alone, disk_errors
-from visionweave.weights.lock import Checkpoint, Lock, user_lock, user_lock_path
+from visionweave.weights.lock import Checkpoint, Lock, parse_lock, user_lock, user_lock_path
 
 __all__ = ["lock_text", "write_entry"]
 
@@ -29,6 +30,7 @@ def write_entry(checkpoint: Checkpoint) -> None:
     with alone(path, Watcher()), disk_errors(path):
         mine = user_lock()
         text = lock_text(Lock(mine.checkpoints | {checkpoint.name: checkpoint}, mine.profiles))
+        parse_lock(text, str(path))  # what cannot be read again is not written
         write_atomic(path, text.encode())
 
 
@@ -43,9 +45,7 @@ def lock_text(lock: Lock) -> str:
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    facts = {name: getattr(checkpoint, name) for name in checkpoint.__slots__ if name != "name"}
-    keys = ("name", "url", "bytes", "sha256")
-    facts["files"] = [{key: getattr(file, key) for key in keys} for file in checkpoint.files]
+    facts = {key: fact for key, fact in dataclasses.asdict(checkpoint).items() if key != "name"}
     return {key: fact for key, fact in facts.items() if fact not in ("", False, {})}
 
 

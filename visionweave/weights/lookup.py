@@ -65,11 +65,10 @@ def profiles_of(name: str, lock: Lock) -> list[str]:
 def _unknown(name: str, lock: Lock, family: str = "") -> WeightsError:
     known = [n for n, each in lock.checkpoints.items() if family in ("", each.family)]
     hint = did_you_mean(name, [*known, *PROFILES])
+    hint = f"{hint} " if hint else ""
     where = _choices(lock, family) if family else "see all with: visionweave weights list"
     kind = f" for {family}" if family else ""
-    return WeightsError(
-        f"there is no checkpoint {name!r}{kind}; {f'{hint} ' if hint else ''}{where}"
-    )
+    return WeightsError(f"there is no checkpoint {name!r}{kind}; {hint}{where}")
 
 
 def _choices(lock: Lock, family: str) -> str:

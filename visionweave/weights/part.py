@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 __all__ = ["Part"]
@@ -45,12 +44,7 @@ class Part:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         # After a full disk, closing fails once more on the bytes that found no room.
         with contextlib.suppress(OSError):
             self._file.close()

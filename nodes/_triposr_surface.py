@@ -1,0 +1,56 @@
+"""From a density volume to a closed surface, and from TripoSR's frame to that of a Mesh."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from visionweave import ValueTypeError
+
+__all__ = ["extract", "to_gltf"]
+
+Floats = npt.NDArray[np.float32]
+
+DENSEST = 1e6
+"""Densities are cut off here: infinity would make vertices that are no numbers."""
+
+
+def extract(density: Floats, threshold: float, radius: float) -> tuple[Floats, npt.NDArray[np.int32]]:
+    """Find the surface where the density crosses a threshold, by marching cubes.
+
+    Outside of the volume there is nothing, so that what reaches its border is closed there (up to
+    one cell beyond it).
+
+    Args:
+        density: (R, R, R) on axes x, y, z from -radius to +radius.
+        threshold: dense is what is above it.
+        radius: half the side of the volume.
+
+    Returns:
+        (V, 3) xyz vertices in the volume's frame, and (F, 3) faces, counter-clockwise from outside.
+
+    Raises:
+        ValueTypeError: nothing is dense enough, or the densities are not numbers.
+    """
+    highest = float(density.max())
+    if not highest > threshold:  # nor when it is NaN
+        raise ValueTypeError(
+            f"no solid was found: the highest density is {highest:.4g}, and the surface is where "
+            f"it passes {threshold:g}; check the cutout, or lower the setting `threshold`"
+        )
+    from skimage.measure import marching_cubes  # half a second to import
+
+    padded = np.pad(np.minimum(density, DENSEST), 1)
+    places, faces, _, _ = marching_cubes(padded, threshold)
+    vertices = (places - 1) * (2 * radius / (len(density) - 1)) - radius
+    # It winds its faces the other way round.
+    return vertices.astype(np.float32), faces[:, ::-1].astype(np.int32)
+
+
+def to_gltf(vertices: Floats) -> Floats:
+    """Turn (V, 3) xyz from TripoSR's frame into a Mesh's; a rotation, so faces keep their sides.
+
+    The camera's side is +x there and +z here; the photo's right +y and +x; up +z and +y.
+    """
+    turned: Floats = np.ascontiguousarray(vertices[:, [1, 2, 0]])
+    return turned

@@ -1,0 +1,140 @@
+"""The command that takes checkpoints into the store: weights add."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from visionweave.weights.lock import Checkpoint, WeightFile
+
+__all__ = ["add"]
+
+AcceptLicense = Annotated[
+    list[str] | None,
+    typer.Option("--accept-license", metavar="NAME", help="Agree to a licence's terms, once."),
+]
+
+
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is, or shall be, called.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Its files on this machine.")
+    ] = None,
+    urls: Annotated[
+        list[str] | None, typer.Option("--url", help="Where to fetch a file; may be repeated.")
+    ] = None,
+    sha256: Annotated[
+        list[str] | None, typer.Option(help="The hash of each --url, in the same order.")
+    ] = None,
+    file_names: Annotated[
+        list[str] | None,
+        typer.Option("--file", metavar="NAME", help="What to call each --url, in the same order."),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Take what comes where no hash is known (first use).")
+    ] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Link the files into the store; do not copy them.")
+    ] = False,
+    family: Annotated[str | None, typer.Option(help="The family of nodes it is for.")] = None,
+    license: Annotated[str | None, typer.Option(help="Its licence, such as MIT.")] = None,
+    commercial: Annotated[
+        Literal["yes", "no", "conditional"] | None,
+        typer.Option(help="Whether it may be used in business."),
+    ] = None,
+    terms: Annotated[str | None, typer.Option(help="Its licence's terms in a sentence.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where it is from, for people.")] = None,
+    format: Annotated[str | None, typer.Option(help="safetensors, pickle, ...")] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option("--config", "-c", metavar="KEY=VALUE", help="What its loader must know."),
+    ] = None,
+    accept_license: AcceptLicense = None,
+) -> None:
+    """Take a checkpoint into the store: yours, or a listed one.
+
+    A listed one comes from files (checked against their hashes), or, where its hash is not known
+    yet, from the network with --trust: what comes first is then taken for right. One of yours is
+    written into weights.lock in the store.
+
+    \b
+    visionweave weights add sam-vit-b ~/Downloads/sam_vit_b_01ec64.pth
+    visionweave weights add alt-clip --trust
+    visionweave weights add my-clip model.safetensors --family clip -c architecture=ViT-B-32
+    """
+    from visionweave.cli.weights_view import Downloads, accept_licenses, chosen
+    from visionweave.weights.adding import add_files, add_urls, trust_listed
+    from visionweave.weights.lock import read_lock
+
+    given = {
+        "family": family,
+        "license": license,
+        "commercial": commercial,
+        "terms": terms,
+        "source": source,
+        "format": format,
+        "config": _config(config) if config else None,
+    }
+    facts = {key: fact for key, fact in given.items() if fact is not None}
+    if accept_license:
+        accept_licenses(chosen([name], read_lock()), accept_license)
+    watcher = Downloads()
+    if urls:
+        wanted = _wanted(urls, file_names or [], sha256 or [])
+        added = add_urls(name, wanted, facts, trust=trust, watcher=watcher)
+    elif trust and not files:
+        added = trust_listed(name, watcher)
+    else:
+        added = add_files(name, files or [], facts, link=link, watcher=watcher)
+    _report(added, trust)
+
+
+def _report(added: Checkpoint, trusted: bool) -> None:
+    from visionweave.cli.weights_view import license_text
+    from visionweave.weights.store import folder_of
+
+    print(license_text(added))
+    for file in added.files:
+        print(f"  {file.name}: sha256 {file.sha256 or 'not known yet'}")
+    if trusted:
+        print(
+            "  trusted on first use: nothing says that these files are the right ones; what comes "
+            "later is checked against them"
+        )
+    print(f"  in {folder_of(added)}")
+
+
+def _wanted(urls: list[str], names: list[str], hashes: list[str]) -> list[WeightFile]:
+    from visionweave.errors import WeightsError
+    from visionweave.weights.lock import WeightFile
+
+    for option, given in (("--file", names), ("--sha256", hashes)):
+        if given and len(given) != len(urls):
+            raise WeightsError(
+                f"{option} is given {len(given)} times for {len(urls)} --url; give it for each"
+            )
+    return [
+        WeightFile(names[i] if names else "", url, None, hashes[i] if hashes else None)
+        for i, url in enumerate(urls)
+    ]
+
+
+def _config(pairs: list[str]) -> dict[str, Any]:
+    """Read KEY=VALUE as a list of weights would: true, 0.5 and [1, 2]; all else is text."""
+    import tomllib
+
+    from visionweave.errors import WeightsError
+
+    config: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise WeightsError(f"--config {pair}: expected KEY=VALUE")
+        try:
+            config[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            config[key] = value
+    return config
