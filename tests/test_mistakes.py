@@ -674,6 +674,18 @@ MISTAKES = [
         id="tagged node, input and outputs",
     ),
     pytest.param(
+        file(BOXES, outputs="{found: !a boxes}"),
+        "cut.yaml:5: the YAML tag !a is not allowed\n"
+        "  expected: plain data: text, numbers, true, false, null, lists and tables\n"
+        "  fix:      remove the tag; a pipeline file cannot build objects",
+        id="tagged output",
+    ),
+    pytest.param(
+        "a0: &a0 []\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 60)),
+        "cut.yaml:1: this YAML is nested too deeply\n  expected: at most 50 levels",
+        id="aliases nested too deeply",
+    ),
+    pytest.param(
         LAUGHS,
         "cut.yaml:2: this YAML is too large\n"
         "  expected: at most 10000 entries, with aliases written out\n"
@@ -722,6 +734,24 @@ MISTAKES = [
         "  got:      boxes: {node: toy.find, image: $photo, phrases: 'cat}\n"
         "  fix:      write the one that belongs to it",
         id="unclosed quotation mark",
+    ),
+    pytest.param(
+        file(BOXES.replace("[cat]", r'"C:\words"')),
+        "cut.yaml:4: this is not valid YAML: found unknown escape character 'w'\n"
+        '  got:      boxes: {node: toy.find, image: $photo, phrases: "C:\\words"}\n'
+        "  fix:      write \\\\ for a backslash, or put the text in single quotes",
+        id="backslash in quotation marks",
+    ),
+    pytest.param(
+        file(BOXES.replace("[cat]", r'"\UFFFFFFFF"')),
+        "cut.yaml:4: an escape (\\U) stands for no character\n  expected: at most \\U0010FFFF",
+        id="character beyond Unicode",
+    ),
+    pytest.param(
+        file(BOXES.replace("[cat]", "!<cat")),
+        "cut.yaml:4: this is not valid YAML: expected '>' but found '}'\n"
+        "  got:      boxes: {node: toy.find, image: $photo, phrases: !<cat}",
+        id="tag that does not end",
     ),
     pytest.param(
         file(BOXES, "note: see: below"),

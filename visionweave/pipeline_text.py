@@ -66,7 +66,7 @@ def to_yaml(graph: Graph) -> str:
 
 
 _SAFE = re.compile(r"[\w$/][\w$/. -]*")
-_PRINTABLE = re.compile(r"[ -~\u00a1-\ud7ff]*")
+_PRINTABLE = re.compile(r"[ -~\u00a1-\u1fff\u2070-\ud7ff]*")
 
 
 class _Representer(RoundTripRepresenter):

@@ -6,12 +6,17 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from visionweave.errors import Problem
 
-__all__ = ["one_line", "syntax_problem"]
+__all__ = ["syntax_problem"]
 
 _ADVICE = (
     ("flow sequence", "a [ is not closed", "write the ] that belongs to it, or a comma before"),
     ("flow mapping", "a { is not closed", "write the } that belongs to it, or a comma before"),
-    ("quoted scalar", "a quotation mark is not closed", "write the one that belongs to it"),
+    ("unknown escape", "", "write \\\\ for a backslash, or put the text in single quotes"),
+    (
+        "unexpected end of stream",
+        "a quotation mark is not closed",
+        "write the one that belongs to it",
+    ),
     ("another document", "there are two documents", "remove the ---: one file, one pipeline"),
     ("single document", "there are two documents", "remove the ---: one file, one pipeline"),
     ("undefined alias", "", "define it with & before, or write the value out"),
@@ -25,7 +30,7 @@ _ADVICE = (
 
 def syntax_problem(error: MarkedYAMLError, text: str, name: str) -> Problem:
     """Return ruamel's error as a problem: what it means, where it began, and what to do."""
-    said = one_line(error.problem or error.context)
+    said = " ".join(str(error.problem or error.context).split())
     lines = text.splitlines() or [""]
     mark = error.problem_mark or error.context_mark
     what, fix = said, ""
@@ -43,8 +48,3 @@ def syntax_problem(error: MarkedYAMLError, text: str, name: str) -> Problem:
     return Problem(
         f"{name}:{at + 1}", f"this is not valid YAML: {what}", "", lines[at].strip(), fix
     )
-
-
-def one_line(error: object) -> str:
-    """Return the text of an error without its line breaks."""
-    return " ".join(str(error).split())

@@ -15,13 +15,13 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from visionweave.errors import Problem
 from visionweave.plain import show
-from visionweave.yaml_syntax import one_line, syntax_problem
+from visionweave.yaml_syntax import syntax_problem
 
 __all__ = ["UNREADABLE", "Entry", "Report", "read_yaml"]
 
@@ -146,8 +146,10 @@ def _read(text: str, report: Report) -> Entry | None:
         line = text.count("\n", 0, error.position) + 1
         what = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
         report.add(line, what, "UTF-8 text", fix="remove it, or save the file as UTF-8")
-    except (YAMLError, ValueError, OverflowError) as error:
-        report.add(1, "this is not valid YAML", "UTF-8 text in YAML", one_line(error))
+    except (ValueError, OverflowError):  # from chr()
+        escape = re.search(r"\\U(?!000|0010)\w{8}", text)
+        line = text.count("\n", 0, escape.start() if escape else 0) + 1
+        report.add(line, "an escape (\\U) stands for no character", "at most \\U0010FFFF")
     except _TooDeep as error:
         report.add(error.line, *_DEEP)
     else:

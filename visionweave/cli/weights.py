@@ -111,7 +111,7 @@ def verify(
     """
     from visionweave.cli.weights_view import chosen
     from visionweave.weights.lock import read_lock
-    from visionweave.weights.store import check_files, folder_of, size_text
+    from visionweave.weights.store import check_files, checkpoint_size, folder_of
 
     lock, bad = read_lock(), 0
     for each in chosen(names, lock) if names else lock.checkpoints.values():
@@ -122,7 +122,7 @@ def verify(
             print("\n".join(wrong), file=sys.stderr)
         elif here or names:
             absent = f", {lacking} not here" if lacking else ""
-            print(f"{each.name}: {len(here)} files verified{absent} ({size_text(each.bytes)})")
+            print(f"{each.name}: {len(here)} files verified{absent} ({checkpoint_size(each)})")
         bad += bool(wrong) or bool(names and lacking)
     return 1 if bad else 0
 

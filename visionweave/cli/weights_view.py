@@ -16,7 +16,7 @@ from visionweave.weights.download import Watcher
 from visionweave.weights.licenses import accept, is_accepted, short_license
 from visionweave.weights.lock import Checkpoint, Lock
 from visionweave.weights.lookup import PROFILES, listed, profiles_of
-from visionweave.weights.store import folder_of, size_text, state_of
+from visionweave.weights.store import checkpoint_size, folder_of, size_text, state_of
 
 __all__ = [
     "Downloads",
@@ -86,7 +86,7 @@ def checkpoint_table(checkpoints: list[Checkpoint], lock: Lock) -> None:
             each.family,
             Text(each.name, "bold"),
             " ".join(profiles_of(each.name, lock)),
-            size_text(each.bytes) if each.bytes is not None else "?",
+            checkpoint_size(each),
             Text(each.license),
             _commercial(each),
             state_of(each),
@@ -103,7 +103,6 @@ def checkpoint_table(checkpoints: list[Checkpoint], lock: Lock) -> None:
 def checkpoint_json(checkpoint: Checkpoint, lock: Lock) -> dict[str, Any]:
     """Return all there is to know of a checkpoint as plain JSON data."""
     return dataclasses.asdict(checkpoint) | {
-        "bytes": checkpoint.bytes,
         "profiles": profiles_of(checkpoint.name, lock),
         "license_accepted": is_accepted(checkpoint),
         "state": state_of(checkpoint),
@@ -141,7 +140,7 @@ def accept_licenses(wanted: list[Checkpoint], licenses: list[str]) -> None:
 def license_text(checkpoint: Checkpoint) -> str:
     """Return a checkpoint's size and licence in a line, with its terms where there are any."""
     terms = f": {checkpoint.terms}" if checkpoint.terms else ""
-    size = size_text(checkpoint.bytes)
+    size = checkpoint_size(checkpoint)
     return f"{checkpoint.name} ({size}), licence {short_license(checkpoint)}{terms}"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -54,19 +56,49 @@ class Mesh(Value):
 
     def to_bytes(self) -> bytes:
         """Return a binary glTF 2.0 (GLB); the origin is in the extras of its mesh."""
+        note = json.dumps(stamp("Mesh") | {"origin": self.origin.to_json()}, allow_nan=False)
+        data = self._to_trimesh({"visionweave": note}).export(file_type="glb")
+        assert isinstance(data, bytes)
+        return data
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the mesh for other programs, and return the path.
+
+        The suffix of `path` says how: ".glb" (what `save` writes), ".obj" or ".ply". OBJ and PLY
+        hold the colours of the vertices too, and the origin as a comment, but are not read back.
+
+        Raises:
+            ValueTypeError: the suffix is none of these.
+            OSError: the file cannot be written.
+        """
+        path = Path(path)
+        comment = f"visionweave {json.dumps(self.origin.to_json())}"  # ASCII, and one line
+        match path.suffix.lower():
+            case ".glb":
+                data = self.to_bytes()
+            case ".obj":
+                data = self._to_trimesh().export(file_type="obj", header=comment).encode()
+            case ".ply":
+                ply = self._to_trimesh().export(file_type="ply")
+                magic, form, rest = ply.split(b"\n", 2)
+                data = b"\n".join([magic, form, f"comment {comment}".encode(), rest])
+            case suffix:
+                raise ValueTypeError(
+                    f"{os.fspath(path)}: a mesh is written as .glb, .obj or .ply; got {suffix!r}"
+                )
+        path.write_bytes(data)
+        return path
+
+    def _to_trimesh(self, metadata: dict[str, Any] | None = None) -> Any:
         import trimesh  # half a second to import: only those who touch meshes pay it
 
-        note = json.dumps(stamp("Mesh") | {"origin": self.origin.to_json()}, allow_nan=False)
-        mesh = trimesh.Trimesh(
+        return trimesh.Trimesh(
             self.vertices,
             self.faces,
             vertex_colors=self.colours,
-            metadata={"visionweave": note},
+            metadata=metadata,
             process=False,  # keep every vertex, in order
         )
-        data = mesh.export(file_type="glb")
-        assert isinstance(data, bytes)
-        return data
 
     @classmethod
     def _read(cls, data: bytes) -> Self:

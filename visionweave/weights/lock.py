@@ -100,12 +100,6 @@ class Checkpoint:
     shipped: bool = False
 
     @property
-    def bytes(self) -> int | None:
-        """The size of all files together, or None when one is not known."""
-        sizes = [file.bytes for file in self.files]
-        return None if None in sizes else sum(size or 0 for size in sizes)
-
-    @property
     def hashed(self) -> bool:
         """Whether the hash of every file is known."""
         return all(file.sha256 for file in self.files)

@@ -14,6 +14,7 @@ from visionweave.weights.receipts import Receipts
 __all__ = [
     "State",
     "check_files",
+    "checkpoint_size",
     "folder_of",
     "receipts_of",
     "size_text",
@@ -86,10 +87,17 @@ def state_of(checkpoint: Checkpoint) -> State:
     return "verified" if known else "here"
 
 
-def size_text(bytes: int | None) -> str:
+def checkpoint_size(checkpoint: Checkpoint) -> str:
+    """Return a checkpoint's size for people; "over 990 MB" when a file's is unknown."""
+    sizes = [file.bytes for file in checkpoint.files]
+    known = sum(size or 0 for size in sizes)
+    if None not in sizes:
+        return size_text(known)
+    return f"over {size_text(known)}" if known >= 1e6 else "size not known"
+
+
+def size_text(bytes: int) -> str:
     """Return a size for people: "354 MB"."""
-    if bytes is None:
-        return "size not known"
     for unit, scale, digits in (("GB", 1e9, 1), ("MB", 1e6, 0), ("kB", 1e3, 0)):
         if bytes >= scale:
             return f"{bytes / scale:.{digits}f} {unit}"
@@ -128,7 +136,7 @@ def _fix(checkpoint: Checkpoint, file: WeightFile) -> str:
 
 
 def _missing(checkpoint: Checkpoint, missing: list[str]) -> str:
-    name, facts = checkpoint.name, f"{size_text(checkpoint.bytes)}, {short_license(checkpoint)}"
+    name, facts = checkpoint.name, f"{checkpoint_size(checkpoint)}, {short_license(checkpoint)}"
     lacks = "" if len(missing) == len(checkpoint.files) else f" in full ({', '.join(missing)})"
     text = f"{name} is not on this machine{lacks}; "
     if checkpoint.shipped:
