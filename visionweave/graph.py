@@ -81,6 +81,14 @@ class Step:
         """The references among the bindings."""
         return [binding for binding in self.bindings.values() if isinstance(binding, Ref)]
 
+    def own_settings(self) -> dict[str, Any]:
+        """The settings that differ from their defaults, as plain JSON data."""
+        model = self.node.spec.settings
+        given = dict(self.node.settings)
+        required = {n: given[n] for n, each in model.model_fields.items() if each.is_required()}
+        defaults = model.model_construct(**required).model_dump(mode="json")
+        return {n: value for n, value in given.items() if n in required or defaults[n] != value}
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:

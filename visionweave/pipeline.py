@@ -53,7 +53,7 @@ class Pipeline:
         PipelineError: an output is not one, or there is none.
     """
 
-    def __init__(self, **outputs: Any) -> None:
+    def __init__(self, /, **outputs: Any) -> None:
         if not outputs:
             fix = "Pipeline(masks=masks)"
             raise PipelineError([Problem("outputs", "the pipeline gives nothing", fix=fix)])
@@ -136,7 +136,7 @@ class Pipeline:
         path.write_text(self.to_yaml(), encoding="utf-8")
         return path
 
-    def run(self, *, device: str = "auto", precision: str = "auto", **inputs: Any) -> Result:
+    def run(self, /, *, device: str = "auto", precision: str = "auto", **inputs: Any) -> Result:
         """Run on one item: `pipeline.run(photo="street.jpg")`.
 
         Args:

@@ -39,7 +39,7 @@ def to_yaml(graph: Graph) -> str:
         entry = CommentedMap({"node": step.node.spec.id})
         for port, binding in step.bindings.items():
             entry[port] = str(binding) if isinstance(binding, Ref) else _data(binding, step, port)
-        entry.update({name: dollar(value) for name, value in _own_settings(step).items()})
+        entry.update({name: dollar(value) for name, value in step.own_settings().items()})
         entry.fa.set_flow_style()
         steps[step.name] = entry
     inputs: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def to_python(graph: Graph) -> str:
         kind = _python_type(given.type)
         lines.append(f"{variables[given.name]} = vw.Input({given.name!r}, {kind}{default})")
     for step in graph.steps.values():
-        settings = ", ".join(f"{name}={value!r}" for name, value in _own_settings(step).items())
+        settings = ", ".join(f"{name}={value!r}" for name, value in step.own_settings().items())
         ports = ", ".join(
             f"{port}={_reference(binding, variables)}"
             if isinstance(binding, Ref)
@@ -144,19 +144,6 @@ def _imports(graph: Graph, classes: Mapping[str, str]) -> Iterator[str]:
                 [Problem(id, what, "", f"{cls.__module__}.{cls.__qualname__}", fix)]
             )
         yield f"from {cls.__module__} import {cls.__qualname__} as {alias}"
-
-
-def _own_settings(step: Step) -> dict[str, Any]:
-    """The settings that differ from their defaults."""
-    model = step.node.spec.settings
-    given = dict(step.node.settings)
-    required = {
-        name: given[name] for name, each in model.model_fields.items() if each.is_required()
-    }
-    defaults = model.model_construct(**required).model_dump(mode="json")
-    return {
-        name: value for name, value in given.items() if name in required or defaults[name] != value
-    }
 
 
 def _data(constant: Constant, step: Step | None, port: str) -> Any:

@@ -22,8 +22,8 @@ __all__ = [
     "undollar",
 ]
 
-_NAME = "[A-Za-z_][A-Za-z0-9_]*"
-_REFERENCE = re.compile(rf"\$({_NAME})(?:\.({_NAME}))?")
+NAME = "[A-Za-z_][A-Za-z0-9_]*"
+_REFERENCE = re.compile(rf"\$({NAME})(?:\.({NAME}))?")
 
 RUN_ARGUMENTS = ("device", "precision")
 """What `Pipeline.run` takes besides the inputs, which must have other names."""
@@ -77,10 +77,10 @@ def check_reference(
 
 def check_name(name: str, where: str, taken: Collection[str] = ()) -> Problem | None:
     """Return the problem of the name of an input, step or output, if there is one."""
-    if not re.fullmatch(_NAME, name):
+    if not re.fullmatch(NAME, name):
         what = f"'{name}' cannot be a name"
         fix = re.sub("[^A-Za-z0-9_]", "_", name)
-        fix = f"write {fix}" if re.fullmatch(_NAME, fix) else ""
+        fix = f"write {fix}" if re.fullmatch(NAME, fix) else ""
         return Problem(where, what, "letters, digits and _, not beginning with a digit", "", fix)
     if name in taken:
         what = f"'{name}' cannot be the name of an input"

@@ -14,7 +14,7 @@ from typing import Any
 from visionweave.contract import NodeSpec, Port
 from visionweave.errors import NodeError
 from visionweave.pipeline_file import VERSION
-from visionweave.references import RUN_ARGUMENTS
+from visionweave.references import NAME, RUN_ARGUMENTS
 from visionweave.registry import find_node, node_ids
 from visionweave.settings import describe_setting
 from visionweave.types import PortType
@@ -24,7 +24,6 @@ __all__ = ["pipeline_schema"]
 
 Schema = dict[str, Any]
 
-NAME = "[A-Za-z_][A-Za-z0-9_]*"
 
 PLAIN: dict[str, list[Schema]] = {
     "Image": [{"type": "string", "description": "The path of an image file."}],

@@ -78,8 +78,8 @@ def read_annotation(annotation: Any) -> PortType | None:
     `Boxes | None` is read as `Boxes`: the annotation of a port that need not be connected.
     """
     if typing.get_origin(annotation) is list:
-        (inner,) = typing.get_args(annotation)
-        one = read_annotation(inner)
+        inner, *more = typing.get_args(annotation)
+        one = None if more else read_annotation(inner)
         has_none = type(None) in typing.get_args(inner)  # a list with gaps is no list of values
         return None if one is None or one.many or has_none else PortType(one.kinds, many=True)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):

@@ -127,7 +127,7 @@ def _step_boxes(graph: Graph, flows: Mapping[Ref, Flow], item: str) -> list[Box]
             runs = f"never: it is the same as '{twin}'"
         types = {field: str(flows[Ref(step.name, field)]) for field in outputs}
         ports = {port: _bound(binding) for port, binding in step.bindings.items()}
-        settings = {name: _written(value) for name, value in _own_settings(step).items()}
+        settings = {name: _written(value) for name, value in step.own_settings().items()}
         id, many = step.node.spec.id, len(loop) > 0
         boxes.append(Box("step", step.name, id, types, ports, settings, runs, many))
     return boxes
@@ -177,17 +177,6 @@ def _openers(graph: Graph, flows: Mapping[Ref, Flow]) -> dict[Axis, str]:
                 ref = Ref(step.name, field)
                 openers[flows[ref].axes[-1]] = f"object of '{str(ref)[1:]}'"
     return openers
-
-
-def _own_settings(step: Step) -> dict[str, Any]:
-    """The settings that differ from their defaults."""
-    model = step.node.spec.settings
-    defaults = model.model_construct().model_dump(mode="json", warnings=False)
-    return {
-        name: value
-        for name, value in step.node.settings.items()
-        if name not in defaults or defaults[name] != value
-    }
 
 
 def _bound(binding: Ref | Constant) -> str:

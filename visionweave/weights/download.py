@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import shutil
 import time
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from visionweave.weights.transfer import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 __all__ = ["Patience", "Watcher", "alone", "disk_errors", "fetch"]
@@ -93,7 +96,7 @@ def fetch(
 
     timeout = httpx2.Timeout(patience.timeout)
     with (
-        httpx2.Client(follow_redirects=True, timeout=timeout) as client,
+        httpx2.Client(verify=_trusted(), follow_redirects=True, timeout=timeout) as client,
         disk_errors(path),
         Part(path) as part,
     ):
@@ -106,6 +109,13 @@ def fetch(
         finally:
             watcher.finished()
         return part.sha256
+
+
+@functools.cache  # reading all that the system trusts takes a while
+def _trusted() -> ssl.SSLContext:
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 @contextlib.contextmanager
@@ -135,7 +145,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # Full; over the user's share; or over what the file system takes, as FAT's 4 GB.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise WeightsError(_no_room(path, None)) from None
         raise WeightsError(f"{path}: cannot write this file: {error.strerror or error}") from None
 
