@@ -13,10 +13,10 @@ import pytest
 from visionweave import Boxes, Cutout, Image, Input, Masks, Node, Origin, Pipeline, Tags, Text, node
 from visionweave.errors import JobError
 from visionweave.executor import Result
-from visionweave.job import Job, Summary, run_job
+from visionweave.jobs.job import Job, Summary, run_job
+from visionweave.jobs.outputs import write_atomic, write_result
+from visionweave.jobs.photos import find_photos
 from visionweave.observe import Observer
-from visionweave.outputs import write_atomic, write_result
-from visionweave.photos import find_photos
 from visionweave.testing import make_boxes, make_cutout, make_masks
 
 
@@ -142,7 +142,7 @@ def test_a_failed_object_keeps_its_siblings_and_is_listed(photos: Path) -> None:
         "label": "cat",
         "error": "ValueError",
         "message": "no cat today",
-        "retry": f"visionweave run mine.yaml {path} --out RETRIED",
+        "retry": f"visionweave run mine.yaml --out {photos.parent / 'out'}-retried {path}",
     }
     assert 'raise ValueError(f"no {self.refuse} today")' in traceback
     assert (summary.counts, summary.failures) == ({"partial": 2, "ok": 1}, 2)

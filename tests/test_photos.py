@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from visionweave.errors import JobError
-from visionweave.photos import find_photos, result_folders
+from visionweave.jobs.photos import find_photos, result_folders
 
 
 @pytest.fixture

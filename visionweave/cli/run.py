@@ -10,8 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     from visionweave.graph import GraphInput
-    from visionweave.job import Job, Summary
-    from visionweave.photos import Photo
+    from visionweave.jobs.job import Job, Summary
+    from visionweave.jobs.photos import Photo
     from visionweave.pipeline import Pipeline
 
 __all__ = ["run"]
@@ -65,7 +65,7 @@ def run(
     """
     from visionweave.cli.progress import Progress
     from visionweave.executor import CHUNK
-    from visionweave.job import Job, run_job
+    from visionweave.jobs.job import Job, run_job
 
     if max_megapixels is not None:
         import PIL.Image
@@ -106,7 +106,7 @@ def _photos(
 ) -> list[Photo]:
     """Find the photos, once it is sure that the pipeline can run on them."""
     from visionweave.errors import JobError
-    from visionweave.photos import find_photos
+    from visionweave.jobs.photos import find_photos
 
     takes = _photo_input(inputs, given)
     if takes is None and photos:
