@@ -11,10 +11,11 @@ import PIL.Image
 import pytest
 
 from visionweave import Boxes, Cutout, Image, Input, Masks, Node, Origin, Pipeline, Tags, Text, node
+from visionweave.atomic import write_atomic
 from visionweave.errors import JobError
 from visionweave.executor import Result
 from visionweave.jobs.job import Job, Summary, run_job
-from visionweave.jobs.outputs import write_atomic, write_result
+from visionweave.jobs.outputs import write_result
 from visionweave.jobs.photos import find_photos
 from visionweave.observe import Observer
 from visionweave.testing import make_boxes, make_cutout, make_masks

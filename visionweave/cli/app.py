@@ -11,7 +11,7 @@ from typing import TextIO
 import typer
 
 from visionweave import __version__
-from visionweave.cli import look, run
+from visionweave.cli import look, run, weights
 from visionweave.errors import WeaveError, WeaveWarning
 
 __all__ = ["app", "main"]
@@ -57,6 +57,7 @@ app.command()(look.show)
 app.command()(look.nodes)
 app.command()(look.pipelines)
 app.command()(look.schema)
+app.add_typer(weights.app, name="weights")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

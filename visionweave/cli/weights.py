@@ -122,7 +122,8 @@ def verify(
             print("\n".join(wrong), file=sys.stderr)
         elif here or names:
             absent = f", {lacking} not here" if lacking else ""
-            print(f"{each.name}: {len(here)} files verified{absent} ({checkpoint_size(each)})")
+            count = "1 file" if len(here) == 1 else f"{len(here)} files"
+            print(f"{each.name}: {count} verified{absent} ({checkpoint_size(each)})")
         bad += bool(wrong) or bool(names and lacking)
     return 1 if bad else 0
 

@@ -62,7 +62,7 @@ def add(
 
     \b
     visionweave weights add sam-vit-b ~/Downloads/sam_vit_b_01ec64.pth
-    visionweave weights add alt-clip --trust
+    visionweave weights add altclip --trust
     visionweave weights add my-clip model.safetensors --family clip -c architecture=ViT-B-32
     """
     from visionweave.cli.weights_view import Downloads, accept_licenses, chosen
@@ -114,7 +114,7 @@ def _wanted(urls: list[str], names: list[str], hashes: list[str]) -> list[Weight
     for option, given in (("--file", names), ("--sha256", hashes)):
         if given and len(given) != len(urls):
             raise WeightsError(
-                f"{option} is given {len(given)} times for {len(urls)} --url; give it for each"
+                f"there are {len(given)} {option} for {len(urls)} --url; give one for each"
             )
     return [
         WeightFile(names[i] if names else "", url, None, hashes[i] if hashes else None)

@@ -66,7 +66,8 @@ class Downloads(Watcher):
 
     def finished(self) -> None:
         """Take the bar away."""
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def said(self, text: str) -> None:
         """Print it."""

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from visionweave.atomic import write_atomic
 from visionweave.contract import ModelNode
 from visionweave.errors import JobError
 from visionweave.executor import CHUNK, Result
 from visionweave.jobs.journal import OWN_FILES, Journal, Summary
-from visionweave.jobs.outputs import write_atomic
 from visionweave.jobs.photos import Photo
 from visionweave.jobs.receipt import closing, opening
 from visionweave.observe import Observer

@@ -6,15 +6,15 @@ out/street/004/cutouts/2-apple.png      one file per element of a list
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from visionweave.atomic import write_atomic
 from visionweave.executor import Result
 from visionweave.values import Origin, Value
 
-__all__ = ["write_atomic", "write_result"]
+__all__ = ["write_result"]
 
 Files = str | list["Files"]
 """The files of an output, in the shape of its lists."""
@@ -38,24 +38,6 @@ def write_result(result: Result, out: Path, folder: str) -> dict[str, Any]:
         name: _write(value, out, str(PurePosixPath(folder, name)))
         for name, value in result.outputs.items()
     }
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole, or not at all, even if the power fails.
-
-    The bytes go to a temporary name beside it, are forced to the disk, and are then renamed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _write(value: Any, out: Path, stem: str) -> Files:

@@ -234,18 +234,17 @@ def _fetch_all(
 
 def _write_down(entry: Checkpoint, hashes: Mapping[str, str], is_new: bool) -> Checkpoint:
     """Put what was learnt of an entry into the user's own list."""
+    if not is_new and not any(file.sha256 is None and file.name in hashes for file in entry.files):
+        return entry
     folder = folder_of(entry)
-    files = tuple(
-        dataclasses.replace(
-            file, sha256=hashes[file.name], bytes=(folder / file.name).stat().st_size
-        )
-        if file.name in hashes and file.sha256 is None
+    files = (
+        WeightFile(file.name, file.url, (folder / file.name).stat().st_size, hashes[file.name])
+        if file.name in hashes
         else file
         for file in entry.files
     )
-    learnt = dataclasses.replace(entry, files=files)
-    if is_new or learnt != entry:
-        write_entry(learnt)
+    learnt = dataclasses.replace(entry, files=tuple(files))
+    write_entry(learnt)
     if is_new:
         accept(learnt)
     return learnt

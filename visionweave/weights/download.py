@@ -148,7 +148,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         # Full; over the user's share; or over what the file system takes, as FAT's 4 GB.
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise WeightsError(_no_room(path, None)) from None
-        raise WeightsError(f"{path}: cannot write this file: {error.strerror or error}") from None
+        raise WeightsError(
+            f"{path}: cannot write or read this file: {error.strerror or error}"
+        ) from None
 
 
 def _fetch_right(
@@ -245,7 +247,7 @@ def _begin(answer: Answer, file: WeightFile, part: Part) -> int | None:
         )
     if answer.start == 0:
         part.restart(answer.etag)
-    elif answer.start != part.size:
+    elif answer.start != part.size or answer.etag not in ("", part.etag or answer.etag):
         part.restart()
         raise Interrupted("the server sent another part of the file than it was asked for")
     if total is not None and total - part.size > shutil.disk_usage(part.folder).free:

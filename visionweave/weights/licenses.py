@@ -7,8 +7,8 @@ import shlex
 from datetime import UTC, datetime
 from typing import Any
 
+from visionweave.atomic import write_atomic
 from visionweave.errors import WeightsError
-from visionweave.jobs.outputs import write_atomic
 from visionweave.weights.lock import Checkpoint, store_folder
 
 __all__ = ["accept", "is_accepted", "require_license", "short_license"]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from visionweave.jobs.outputs import write_atomic
+from visionweave.atomic import write_atomic
 from visionweave.weights.download import Watcher, alone, disk_errors
 from visionweave.weights.lock import Checkpoint, Lock, parse_lock, user_lock, user_lock_path
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from visionweave.errors import WeightsError
-from visionweave.weights.download import Patience, Watcher, alone, fetch
+from visionweave.weights.download import Patience, Watcher, alone, disk_errors, fetch
 from visionweave.weights.licenses import require_license
 from visionweave.weights.lock import Checkpoint, WeightFile
-from visionweave.weights.store import folder_of, receipts_of
+from visionweave.weights.store import folder_of, receipts_of, verified_files
 
 __all__ = ["fetch_file", "pull"]
 
@@ -31,6 +31,7 @@ def pull(
             accepted; or it cannot be fetched.
     """
     if checkpoint.shipped:
+        verified_files(checkpoint)
         return folder_of(checkpoint)
     if not checkpoint.hashed:
         unknown = ", ".join(file.name for file in checkpoint.files if file.sha256 is None)
@@ -54,7 +55,7 @@ def fetch_file(
         WeightsError: it cannot be fetched.
     """
     path, receipts = folder_of(checkpoint) / file.name, receipts_of(checkpoint)
-    with alone(path, watcher):
+    with alone(path, watcher), disk_errors(path):
         if file.sha256 and path.is_file():
             if receipts.holds(file.name, file.sha256):
                 return file.sha256

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from visionweave.jobs.outputs import write_atomic
+from visionweave.atomic import write_atomic
 
 __all__ = ["Receipts", "sha256_of"]
 
