@@ -52,6 +52,9 @@ def listed(name: str, lock: Lock | None = None) -> Checkpoint:
         WeightsError: there is none of this name.
     """
     lock = lock or read_lock()
+    if name in lock.profiles:
+        chosen = ", ".join(dict.fromkeys(lock.profiles[name].values()))
+        raise WeightsError(f"{name!r} is a profile, not a checkpoint; it stands for {chosen}")
     if name not in lock.checkpoints:
         raise _unknown(name, lock)
     return lock.checkpoints[name]
