@@ -11,8 +11,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 import pytest
 
 from visionweave import Input, Node, Pipeline, Text, batched, node
-from visionweave.batching import Batcher, Limits
-from visionweave.failures import Raised
+from visionweave.execution.batching import Batcher, Limits
+from visionweave.execution.failures import Raised
 
 
 @pytest.fixture(params=["in the calling thread", "in worker threads"])

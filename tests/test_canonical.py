@@ -27,8 +27,8 @@ from visionweave import (
     node,
 )
 from visionweave.canonical import constant_data, digest
+from visionweave.files.writer import to_python
 from visionweave.graph import Constant
-from visionweave.pipeline_text import to_python
 from visionweave.registry import replaced
 
 Score = Annotated[float, Field(ge=0, le=1)]

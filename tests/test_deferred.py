@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from visionweave import Node, Text, batched, node
-from visionweave.batching import Batcher, Limits
 from visionweave.deferred import Call, Calls, batch_sizes
-from visionweave.failures import Raised
+from visionweave.execution.batching import Batcher, Limits
+from visionweave.execution.failures import Raised
 
 
 class Shout(Node):

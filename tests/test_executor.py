@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visionweave import Input, ModelNode, Node, Pipeline, Text, batched, node
-from visionweave.executor import Result
+from visionweave.execution.executor import Result
 from visionweave.runtime import Runtime
 
 

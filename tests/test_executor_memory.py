@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from visionweave import Image, Input, Node, Pipeline, Text, batched, node
-from visionweave.executor import Result
+from visionweave.execution.executor import Result
 
 
 class Traced(Text):

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from visionweave import Input, Node, NodeFailed, Origin, Pipeline, Text, node
-from visionweave.executor import Result
-from visionweave.failures import Raised, without_frames
+from visionweave.execution.executor import Result
+from visionweave.execution.failures import Raised, without_frames
 
 
 @node("fail.split")

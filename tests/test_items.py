@@ -24,7 +24,7 @@ from visionweave import (
     batched,
     node,
 )
-from visionweave.batching import THREADS
+from visionweave.execution.batching import THREADS
 
 
 @node("items.name")
@@ -186,7 +186,7 @@ def test_photos_that_are_decoded_ahead_do_not_stand_in_the_way_of_batches() -> N
 def test_a_chunk_ends_at_its_bytes_of_pixels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("visionweave.items.CHUNK_BYTES", 400)
+    monkeypatch.setattr("visionweave.execution.items.CHUNK_BYTES", 400)
     sizes = {"a": (10, 10), "b": (3, 3), "c": (10, 10), "d": (30, 30), "e": (10, 5), "f": (10, 5)}
     for name, size in sizes.items():
         photo(tmp_path / f"{name}.png", size)

@@ -13,11 +13,11 @@ import pytest
 from visionweave import Boxes, Cutout, Image, Input, Masks, Node, Origin, Pipeline, Tags, Text, node
 from visionweave.atomic import write_atomic
 from visionweave.errors import JobError
-from visionweave.executor import Result
+from visionweave.execution.executor import Result
+from visionweave.execution.observe import Observer
 from visionweave.jobs.job import Job, Summary, run_job
 from visionweave.jobs.outputs import write_result
 from visionweave.jobs.photos import find_photos
-from visionweave.observe import Observer
 from visionweave.testing import make_boxes, make_cutout, make_masks
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from visionweave import Input, ModelNode, Node, Observer, Pipeline, Text, batched, node
-from visionweave.executor import Result
-from visionweave.plan import Plan, PlannedStep
+from visionweave.execution.executor import Result
+from visionweave.execution.plan import Plan, PlannedStep
 from visionweave.runtime import Runtime
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from visionweave import Input, Node, Pipeline, Text, batched, node
-from visionweave.batching import Batcher, Limits
-from visionweave.failures import Raised
+from visionweave.execution.batching import Batcher, Limits
+from visionweave.execution.failures import Raised
 from visionweave.runtime import is_out_of_memory
 
 

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from visionweave import Boxes, Image, Node, Pipeline, PipelineError, Points, Tags, Text, node
+from visionweave.files.reader import parse_pipeline
+from visionweave.files.references import dollar, undollar
+from visionweave.files.yaml_tree import read_yaml
 from visionweave.graph import Ref
-from visionweave.pipeline_file import parse_pipeline
 from visionweave.plain import show
-from visionweave.references import dollar, undollar
 from visionweave.registry import replaced
-from visionweave.yaml_tree import read_yaml
 
 
 @node("toy.say")

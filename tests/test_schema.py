@@ -33,7 +33,7 @@ from visionweave import (
     node,
     registry,
 )
-from visionweave.schema import pipeline_schema
+from visionweave.files.schema import pipeline_schema
 
 
 class Pen(BaseModel):
@@ -340,7 +340,7 @@ def test_a_node_that_cannot_be_imported_is_left_out(
 
 def test_making_the_schema_imports_no_torch() -> None:
     code = (
-        "import sys; from visionweave.schema import pipeline_schema; pipeline_schema(); "
+        "import sys; from visionweave.files.schema import pipeline_schema; pipeline_schema(); "
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

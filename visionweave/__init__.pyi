@@ -15,8 +15,8 @@ from .errors import ValueTypeError as ValueTypeError
 from .errors import WeaveError as WeaveError
 from .errors import WeaveWarning as WeaveWarning
 from .errors import WeightsError as WeightsError
-from .executor import Result as Result
-from .observe import Observer as Observer
+from .execution.executor import Result as Result
+from .execution.observe import Observer as Observer
 from .photo import Fit as Fit
 from .pipeline import Pipeline as Pipeline
 from .runtime import Runtime as Runtime

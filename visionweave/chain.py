@@ -17,10 +17,10 @@ from typing import Any
 
 from visionweave.contract import Node, NodeSpec
 from visionweave.errors import PipelineError, Problem
+from visionweave.files.references import RUN_ARGUMENTS, check_name
 from visionweave.flow import Flow, check_call, input_flow, missing_ports, output_flows, unknown_port
 from visionweave.graph import Constant, Graph, GraphInput, Ref, Step, bind_constant
 from visionweave.plain import show
-from visionweave.references import RUN_ARGUMENTS, check_name
 from visionweave.signature import argument_problems
 from visionweave.types import PortType, read_annotation
 

@@ -1,6 +1,6 @@
 """The graph: inputs, steps, outputs, and the proof that they fit together.
 
-A graph is made from a pipeline file (`pipeline_file.py`) or from chained calls (`chain.py`). Its
+A graph is made from a pipeline file (`files/`) or from chained calls (`chain.py`). Its
 steps are in an order in which each comes after those it reads.
 """
 

@@ -10,7 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from visionweave.batching import Limits
 from visionweave.canonical import canonical_form, graph_hash
 from visionweave.chain import trace
 from visionweave.contract import Node
@@ -21,12 +20,13 @@ from visionweave.errors import (
     ValueTypeError,
     did_you_mean,
 )
-from visionweave.executor import CHUNK, Options, Result, execute
+from visionweave.execution.batching import Limits
+from visionweave.execution.executor import CHUNK, Options, Result, execute
+from visionweave.execution.observe import Observer
+from visionweave.execution.plan import Plan, make_plan
+from visionweave.files.reader import parse_pipeline
 from visionweave.flow import Flow
 from visionweave.graph import Graph, GraphInput, Ref, Step, infer
-from visionweave.observe import Observer
-from visionweave.pipeline_file import parse_pipeline
-from visionweave.plan import Plan, make_plan
 from visionweave.runtime import Runtime
 from visionweave.types import PortType
 from visionweave.values import Value
@@ -120,13 +120,13 @@ class Pipeline:
 
     def to_yaml(self) -> str:
         """Return the pipeline as a pipeline file."""
-        from visionweave.pipeline_text import to_yaml
+        from visionweave.files.writer import to_yaml
 
         return to_yaml(self.graph)
 
     def to_python(self) -> str:
         """Return the pipeline as a Python script with the chaining API."""
-        from visionweave.pipeline_text import to_python
+        from visionweave.files.writer import to_python
 
         return to_python(self.graph)
 

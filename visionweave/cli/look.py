@@ -148,7 +148,7 @@ def schema(
     and on top of a pipeline file, for editors with a YAML language server:
     # yaml-language-server: $schema=pipeline.schema.json
     """
-    from visionweave.schema import pipeline_schema
+    from visionweave.files.schema import pipeline_schema
 
     _give(json.dumps(pipeline_schema(), indent=1, ensure_ascii=False), out)
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from visionweave.executor import Result
-from visionweave.observe import Observer
-from visionweave.plan import PlannedStep
+from visionweave.execution.executor import Result
+from visionweave.execution.observe import Observer
+from visionweave.execution.plan import PlannedStep
 
 __all__ = ["Progress"]
 

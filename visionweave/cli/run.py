@@ -64,7 +64,7 @@ def run(
     visionweave run mine.yaml photos/ -o out/ -i phrases="red apple, cat"
     """
     from visionweave.cli.progress import Progress
-    from visionweave.executor import CHUNK
+    from visionweave.execution.executor import CHUNK
     from visionweave.jobs.job import Job, run_job
 
     if max_megapixels is not None:
@@ -146,7 +146,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _scalar(text: str) -> Any:
     """Read a setting as a pipeline file would: 0.5 is a number, [1, 2] a list."""
     from visionweave.errors import PipelineError
-    from visionweave.yaml_tree import read_yaml
+    from visionweave.files.yaml_tree import read_yaml
 
     entry, problems = read_yaml(text, repr(text))
     if entry is None or problems:

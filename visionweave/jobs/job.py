@@ -22,11 +22,11 @@ from typing import Any
 from visionweave.atomic import write_atomic
 from visionweave.contract import ModelNode
 from visionweave.errors import JobError
-from visionweave.executor import CHUNK, Result
+from visionweave.execution.executor import CHUNK, Result
+from visionweave.execution.observe import Observer
 from visionweave.jobs.journal import OWN_FILES, Journal, Summary
 from visionweave.jobs.photos import Photo
 from visionweave.jobs.receipt import closing, opening
-from visionweave.observe import Observer
 from visionweave.pipeline import Pipeline
 from visionweave.runtime import Runtime
 from visionweave.values import Image

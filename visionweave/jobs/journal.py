@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from visionweave.errors import NodeFailed
-from visionweave.executor import Result
+from visionweave.execution.executor import Result
 from visionweave.jobs.outputs import write_result
 from visionweave.jobs.photos import Photo, result_folders
 

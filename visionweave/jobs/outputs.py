@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from visionweave.atomic import write_atomic
-from visionweave.executor import Result
+from visionweave.execution.executor import Result
 from visionweave.values import Origin, Value
 
 __all__ = ["write_result"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from visionweave.errors import JobError
-from visionweave.imagefile import SUFFIXES
+from visionweave.photo.files import SUFFIXES
 
 __all__ = ["Photo", "find_photos", "result_folders"]
 

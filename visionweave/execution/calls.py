@@ -7,9 +7,9 @@ from itertools import repeat
 from typing import Any
 
 from visionweave.errors import NodeError, NodeFailed
-from visionweave.failures import Failed, Raised
-from visionweave.items import Item
-from visionweave.plan import PlannedStep
+from visionweave.execution.failures import Failed, Raised
+from visionweave.execution.items import Item
+from visionweave.execution.plan import PlannedStep
 from visionweave.types import PortType
 from visionweave.values import Origin, Value
 

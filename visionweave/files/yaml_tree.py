@@ -20,8 +20,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from visionweave.errors import Problem
+from visionweave.files.yaml_syntax import syntax_problem
 from visionweave.plain import show
-from visionweave.yaml_syntax import syntax_problem
 
 __all__ = ["UNREADABLE", "Entry", "Report", "read_yaml"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from visionweave.contract import NodeSpec, Port
 from visionweave.errors import NodeError
-from visionweave.pipeline_file import VERSION
-from visionweave.references import NAME, RUN_ARGUMENTS
+from visionweave.files.reader import VERSION
+from visionweave.files.references import NAME, RUN_ARGUMENTS
 from visionweave.registry import find_node, node_ids
 from visionweave.settings import describe_setting
 from visionweave.types import PortType

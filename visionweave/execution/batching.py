@@ -23,7 +23,7 @@ from typing import Any
 from visionweave.contract import Node
 from visionweave.deferred import BoundMethod, Call, Calls, batch_sizes
 from visionweave.errors import NodeError
-from visionweave.failures import Raised
+from visionweave.execution.failures import Raised
 from visionweave.runtime import is_out_of_memory
 
 __all__ = ["THREADS", "Batcher", "Limits"]

@@ -23,8 +23,8 @@ from visionweave.errors import (
     ValueTypeError,
     did_you_mean,
 )
-from visionweave.failures import Failed, without_frames
-from visionweave.plan import Plan, PlannedInput
+from visionweave.execution.failures import Failed, without_frames
+from visionweave.execution.plan import Plan, PlannedInput
 from visionweave.types import PortType
 from visionweave.values import Image
 

@@ -18,10 +18,10 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from visionweave.canonical import constant_data
 from visionweave.errors import PipelineError, Problem
+from visionweave.files.reader import VERSION
+from visionweave.files.references import dollar, undollar
 from visionweave.graph import Constant, Graph, Ref, Step
-from visionweave.pipeline_file import VERSION
 from visionweave.plain import is_plain
-from visionweave.references import dollar, undollar
 from visionweave.types import PortType
 from visionweave.values import JsonValue
 

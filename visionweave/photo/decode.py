@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from visionweave.colour import to_srgb
 from visionweave.errors import ImageError
-from visionweave.imagefile import SUFFIXES, opened, reading, remarks
+from visionweave.photo.colour import to_srgb
+from visionweave.photo.files import SUFFIXES, opened, reading, remarks
 
 __all__ = [
     "REDUCING_GAP",

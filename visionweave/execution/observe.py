@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from visionweave.executor import Result
-    from visionweave.plan import Plan, PlannedStep
+    from visionweave.execution.executor import Result
+    from visionweave.execution.plan import Plan, PlannedStep
 
 __all__ = ["Observer"]
 

@@ -18,6 +18,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from visionweave.errors import PipelineError, Problem, ValueTypeError, did_you_mean
+from visionweave.files.references import (
+    RUN_ARGUMENTS,
+    check_name,
+    check_reference,
+    nearest,
+    parse_reference,
+    undollar,
+)
+from visionweave.files.steps import StepReader
+from visionweave.files.yaml_tree import UNREADABLE, Entry, Report, read_yaml
 from visionweave.graph import (
     Constant,
     Graph,
@@ -28,18 +38,8 @@ from visionweave.graph import (
     infer,
     needed_steps,
 )
-from visionweave.pipeline_steps import StepReader
 from visionweave.plain import show
-from visionweave.references import (
-    RUN_ARGUMENTS,
-    check_name,
-    check_reference,
-    nearest,
-    parse_reference,
-    undollar,
-)
 from visionweave.types import parse_type
-from visionweave.yaml_tree import UNREADABLE, Entry, Report, read_yaml
 
 __all__ = ["VERSION", "parse_pipeline"]
 

@@ -9,10 +9,7 @@ from typing import Any
 
 from visionweave.contract import Node, NodeSpec
 from visionweave.errors import NodeError, PipelineError, Problem
-from visionweave.flow import unknown_port
-from visionweave.graph import Constant, Ref, Step, bind_constant
-from visionweave.plain import show
-from visionweave.references import (
+from visionweave.files.references import (
     check_reference,
     holds_reference,
     is_reference,
@@ -20,9 +17,12 @@ from visionweave.references import (
     parse_reference,
     undollar,
 )
+from visionweave.files.yaml_tree import UNREADABLE, Entry, Report
+from visionweave.flow import unknown_port
+from visionweave.graph import Constant, Ref, Step, bind_constant
+from visionweave.plain import show
 from visionweave.registry import find_node
 from visionweave.settings import check_settings, describe_setting
-from visionweave.yaml_tree import UNREADABLE, Entry, Report
 
 __all__ = ["StepReader"]
 

@@ -25,14 +25,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from visionweave.batching import THREADS, Batcher, Limits
-from visionweave.calls import Call, expand, resolve, settle, without_failures
 from visionweave.contract import ModelNode
 from visionweave.errors import NodeFailed
-from visionweave.failures import Failed, Raised
-from visionweave.items import Item, read_chunks
-from visionweave.observe import Observer
-from visionweave.plan import Plan, PlannedStep
+from visionweave.execution.batching import THREADS, Batcher, Limits
+from visionweave.execution.calls import Call, expand, resolve, settle, without_failures
+from visionweave.execution.failures import Failed, Raised
+from visionweave.execution.items import Item, read_chunks
+from visionweave.execution.observe import Observer
+from visionweave.execution.plan import Plan, PlannedStep
 from visionweave.runtime import Runtime
 
 __all__ = ["CHUNK", "Options", "Result", "execute"]

@@ -1,0 +1,1 @@
+"""Pipeline files: reading them, writing them, and their schema for editors."""
