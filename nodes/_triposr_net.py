@@ -8,69 +8,34 @@ from -radius to +radius on each axis.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Sizes", "TripoSR", "build", "current_name"]
+from ._triposr_config import Config, current_name
 
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """The sizes of one TripoSR; the defaults are those of the published model.
-
-    Attributes:
-        image_px: the side of the square image that it sees.
-        patch_px, position_side: the image transformer's patches, and the side of the grid of
-            positions that it stores (interpolated where the image has another).
-        image_width, image_layers, image_heads, image_mlp: the image transformer.
-        plane_side, width, layers, heads, mlp: the plane transformer: P, C, and so on.
-        features: F.
-        field_width, field_layers: the hidden layers of the field.
-        radius: half the side of the cube.
-        density_bias: added to the field's first output before its exponential.
-        resolution: the grid for which its planes are fine enough.
-    """
-
-    image_px: int = 512
-    patch_px: int = 16
-    position_side: int = 14
-    image_width: int = 768
-    image_layers: int = 12
-    image_heads: int = 12
-    image_mlp: int = 3072
-    plane_side: int = 32
-    width: int = 1024
-    layers: int = 16
-    heads: int = 16
-    mlp: int = 4096
-    features: int = 40
-    field_width: int = 64
-    field_layers: int = 9
-    radius: float = 0.87
-    density_bias: float = -1.0
-    resolution: int = 256
+__all__ = ["TripoSR", "build"]
 
 
 class TripoSR(nn.Module):
     """Image to planes (`forward`), planes to density and colour (`field`, `densities`)."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.sizes = s = sizes
-        self.image_tokenizer = nn.ModuleDict({"model": ImageTokens(s)})
-        plane_tokens = torch.empty(3, s.width, s.plane_side, s.plane_side)
+        self.config = config
+        self.image_tokenizer = nn.ModuleDict({"model": ImageTokens(config)})
+        plane_tokens = torch.empty(3, config.width, config.plane_side, config.plane_side)
         self.tokenizer = nn.ParameterDict({"embeddings": nn.Parameter(plane_tokens)})
-        self.backbone = Backbone(s)
-        upsample = nn.ConvTranspose2d(s.width, s.features, kernel_size=2, stride=2)
+        self.backbone = Backbone(config)
+        upsample = nn.ConvTranspose2d(config.width, config.features, kernel_size=2, stride=2)
         self.post_processor = nn.ModuleDict({"upsample": upsample})
-        self.decoder = Field(s)
+        self.decoder = Field(config)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, image_px, image_px, 3) RGB in [0, 1] to planes (B, 3, F, Q, Q)."""
+        """(B, image_size, image_size, 3) RGB in [0, 1] to planes (B, 3, F, Q, Q)."""
         context = self.image_tokenizer["model"](images.permute(0, 3, 1, 2))
         embeddings = self.tokenizer["embeddings"]
         tokens = embeddings.transpose(0, 1).flatten(1).expand(len(images), -1, -1)  # B C T
@@ -90,13 +55,13 @@ class TripoSR(nn.Module):
             (B, M) log densities, and (B, M, 3) RGB in [0, 1].
         """
         with _full_precision(planes):
-            found = self.decoder(planes, points / self.sizes.radius)
-            return found[..., 0] + self.sizes.density_bias, found[..., 1:].sigmoid()
+            found = self.decoder(planes, points / self.config.radius)
+            return found[..., 0] + self.config.density_bias, found[..., 1:].sigmoid()
 
     def densities(self, planes: Tensor, resolution: int) -> Tensor:
         """(3, F, Q, Q) to densities (R, R, R), axes x, y, z, from corner to corner of the cube."""
         with _full_precision(planes):
-            return (self.decoder.grid(planes, resolution) + self.sizes.density_bias).exp()
+            return (self.decoder.grid(planes, resolution) + self.config.density_bias).exp()
 
 
 class ImageTokens(nn.Module):
@@ -104,18 +69,20 @@ class ImageTokens(nn.Module):
 
     MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-    def __init__(self, s: Sizes) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        patches = nn.Conv2d(3, s.image_width, s.patch_px, s.patch_px)
-        self.embeddings = nn.ModuleDict({"patch_embeddings": nn.ModuleDict({"projection": patches})})
-        cls_token = nn.Parameter(torch.empty(1, 1, s.image_width))
+        patches = nn.Conv2d(3, config.image_width, config.patch_size, config.patch_size)
+        self.embeddings = nn.ModuleDict(
+            {"patch_embeddings": nn.ModuleDict({"projection": patches})}
+        )
+        cls_token = nn.Parameter(torch.empty(1, 1, config.image_width))
         self.embeddings.register_parameter("cls_token", cls_token)
-        positions = nn.Parameter(torch.empty(1, 1 + s.position_side**2, s.image_width))
+        positions = nn.Parameter(torch.empty(1, 1 + config.position_side**2, config.image_width))
         self.embeddings.register_parameter("position_embeddings", positions)
-        self.layers = nn.ModuleList(ImageLayer(s) for _ in range(s.image_layers))
-        self.layernorm = nn.LayerNorm(s.image_width, eps=1e-12)
+        self.layers = nn.ModuleList(ImageLayer(config) for _ in range(config.image_layers))
+        self.layernorm = nn.LayerNorm(config.image_width, eps=1e-12)
         # In the checkpoint, though nothing reads it.
-        self.pooler = nn.ModuleDict({"dense": nn.Linear(s.image_width, s.image_width)})
+        self.pooler = nn.ModuleDict({"dense": nn.Linear(config.image_width, config.image_width)})
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] to (B, N, width), the class token first."""
@@ -132,14 +99,14 @@ class ImageTokens(nn.Module):
 class ImageLayer(nn.Module):
     """One layer of the image transformer, normalised before each part."""
 
-    def __init__(self, s: Sizes) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        width, self.heads = s.image_width, s.image_heads
+        width, self.heads = config.image_width, config.image_heads
         names = ("q_proj", "k_proj", "v_proj", "o_proj")
         self.attention = nn.ModuleDict({name: nn.Linear(width, width) for name in names})
         self.layernorm_before = nn.LayerNorm(width, eps=1e-12)
         self.layernorm_after = nn.LayerNorm(width, eps=1e-12)
-        mlp = {"fc1": nn.Linear(width, s.image_mlp), "fc2": nn.Linear(s.image_mlp, width)}
+        mlp = {"fc1": nn.Linear(width, config.image_mlp), "fc2": nn.Linear(config.image_mlp, width)}
         self.mlp = nn.ModuleDict(mlp)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -153,12 +120,12 @@ class ImageLayer(nn.Module):
 class Backbone(nn.Module):
     """The plane transformer: plane tokens attend to each other and to the image's tokens."""
 
-    def __init__(self, s: Sizes) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(32, s.width, eps=1e-6)
-        self.proj_in = nn.Linear(s.width, s.width)
-        self.transformer_blocks = nn.ModuleList(Block(s) for _ in range(s.layers))
-        self.proj_out = nn.Linear(s.width, s.width)
+        self.norm = nn.GroupNorm(32, config.width, eps=1e-6)
+        self.proj_in = nn.Linear(config.width, config.width)
+        self.transformer_blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.proj_out = nn.Linear(config.width, config.width)
 
     def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
         """(B, C, T) and (B, N, width) to (B, C, T)."""
@@ -171,13 +138,13 @@ class Backbone(nn.Module):
 class Block(nn.Module):
     """Self-attention, attention to the image, and a gated MLP, each added to what came in."""
 
-    def __init__(self, s: Sizes) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(s.width) for _ in range(3))
-        self.attn1 = Attention(s.width, s.width, s.heads)
-        self.attn2 = Attention(s.width, s.image_width, s.heads)
-        gate = nn.ModuleDict({"proj": nn.Linear(s.width, 2 * s.mlp)})
-        net = nn.ModuleDict({"0": gate, "2": nn.Linear(s.mlp, s.width)})
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(config.width) for _ in range(3))
+        self.attn1 = Attention(config.width, config.width, config.heads)
+        self.attn2 = Attention(config.width, config.image_width, config.heads)
+        gate = nn.ModuleDict({"proj": nn.Linear(config.width, 2 * config.mlp)})
+        net = nn.ModuleDict({"0": gate, "2": nn.Linear(config.mlp, config.width)})
         self.ff = nn.ModuleDict({"net": net})
 
     def forward(self, hidden: Tensor, context: Tensor) -> Tensor:
@@ -208,10 +175,10 @@ class Attention(nn.Module):
 class Field(nn.Module):
     """An MLP over the features that a point finds on the planes xy, xz and yz."""
 
-    def __init__(self, s: Sizes) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        widths = [3 * s.features, *[s.field_width] * s.field_layers]
-        pairs = zip(widths, widths[1:], strict=False)
+        widths = [3 * config.features, *[config.field_width] * config.field_layers]
+        pairs = itertools.pairwise(widths)
         hidden = [layer for a, b in pairs for layer in (nn.Linear(a, b), nn.SiLU())]
         self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], 4))
 
@@ -227,7 +194,7 @@ class Field(nn.Module):
         The first layer is linear, and each plane knows two axes only: its share of that layer is a
         map of R x R, and the layer at a point is the sum of three maps.
         """
-        first, last = self.layers[0], self.layers[-1]
+        first, others, last = self.layers[0], self.layers[1:-1], self.layers[-1]
         axis = torch.linspace(-1, 1, resolution, device=planes.device)
         cells = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1)
         found = _sample(planes, cells.expand(3, -1, -1, -1))  # 3 F R R
@@ -236,7 +203,7 @@ class Field(nn.Module):
         yz = yz + first.bias
         raw = planes.new_empty(resolution, resolution, resolution)
         for x in range(resolution):
-            hidden = self.layers[1:-1](xy[x][:, None] + xz[x] + yz)
+            hidden = others(xy[x][:, None] + xz[x] + yz)
             raw[x] = F.linear(hidden, last.weight[:1], last.bias[:1])[..., 0]
         return raw
 
@@ -272,34 +239,14 @@ def _full_precision(like: Tensor) -> torch.autocast:
     return torch.autocast(like.device.type, enabled=False)
 
 
-def current_name(name: str) -> str:
-    """The name here of a parameter whose ViT a checkpoint names as transformers 4 did."""
-    if name.startswith("image_tokenizer."):
-        for old, new in _RENAMED:
-            name = name.replace(old, new)
-    return name
-
-
-_RENAMED = (
-    (".encoder.layer.", ".layers."),
-    (".attention.attention.query.", ".attention.q_proj."),
-    (".attention.attention.key.", ".attention.k_proj."),
-    (".attention.attention.value.", ".attention.v_proj."),
-    (".attention.output.dense.", ".attention.o_proj."),
-    (".intermediate.dense.", ".mlp.fc1."),
-    (".output.dense.", ".mlp.fc2."),
-)
-"""In this order: the attention's own output comes before the layer's."""
-
-
-def build(sizes: Sizes, tensors: Mapping[str, Tensor], device: str) -> TripoSR:
+def build(config: Config, tensors: Mapping[str, Tensor], device: str) -> TripoSR:
     """Return a model with a checkpoint's weights, in fp32, ready to infer.
 
     Raises:
-        RuntimeError: the names or shapes of the tensors are not those of a model of these sizes.
+        RuntimeError: the names or shapes of the tensors are not those of such a model.
     """
     with torch.device("meta"):
-        model = TripoSR(sizes)
-    weights = {current_name(name): tensor.float() for name, tensor in tensors.items()}
-    model.load_state_dict(weights, assign=True)
+        model = TripoSR(config)
+    rename = current_name if config.naming == "original" else str
+    model.load_state_dict({rename(n): t.float() for n, t in tensors.items()}, assign=True)
     return model.to(device).eval().requires_grad_(False)

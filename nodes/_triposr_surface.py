@@ -11,11 +11,14 @@ __all__ = ["extract", "to_gltf"]
 
 Floats = npt.NDArray[np.float32]
 
-DENSEST = 1e6
-"""Densities are cut off here: infinity would make vertices that are no numbers."""
+DENSEST = 1e3
+"""Densities are cut off at this many thresholds. More would move no vertex by 0.1% of a cell, but
+gather vertices in one place as far as float32 can tell, or make them infinite."""
 
 
-def extract(density: Floats, threshold: float, radius: float) -> tuple[Floats, npt.NDArray[np.int32]]:
+def extract(
+    density: Floats, threshold: float, radius: float
+) -> tuple[Floats, npt.NDArray[np.int32]]:
     """Find the surface where the density crosses a threshold, by marching cubes.
 
     Outside of the volume there is nothing, so that what reaches its border is closed there (up to
@@ -40,7 +43,7 @@ def extract(density: Floats, threshold: float, radius: float) -> tuple[Floats, n
         )
     from skimage.measure import marching_cubes  # half a second to import
 
-    padded = np.pad(np.minimum(density, DENSEST), 1)
+    padded = np.pad(np.minimum(density, DENSEST * threshold), 1)
     places, faces, _, _ = marching_cubes(padded, threshold)
     vertices = (places - 1) * (2 * radius / (len(density) - 1)) - radius
     # It winds its faces the other way round.

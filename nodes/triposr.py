@@ -18,6 +18,7 @@ from visionweave import Cutout, ModelNode, Runtime, batched, node
 from visionweave import Mesh as MeshValue
 from visionweave.weights import Checkpoint, checkpoint, read_tensors, verified_files
 
+from ._triposr_config import Config, read_config
 from ._triposr_input import framed, over_grey
 from ._triposr_surface import extract, to_gltf
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["CAMERA_DISTANCE", "CAMERA_FOV_DEG", "Mesh", "framed"]
 
 Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
 
 CAMERA_DISTANCE, CAMERA_FOV_DEG = 1.9, 40.0
 """Where TripoSR takes the photo's camera to be: in front, level, looking at the origin."""
@@ -74,8 +76,10 @@ class Mesh(ModelNode):
     def load(self, runtime: Runtime) -> None:
         """Read the checkpoint onto the runtime's device, in fp32."""
         entry = checkpoint(self.model, family="triposr")
-        key = ("triposr", *(file.sha256 for file in entry.files))
-        self._net = runtime.share(key, lambda: _load(entry, runtime.device))
+        config = read_config(entry)
+        key = (config, *(file.sha256 for file in entry.files))
+        self._net = runtime.share(key, lambda: _load(entry, config, runtime.device))
+        self._device = runtime.device
 
     def unload(self) -> None:
         """Forget the model."""
@@ -84,15 +88,12 @@ class Mesh(ModelNode):
 
     async def run(self, cutout: Cutout) -> MeshValue:
         """Reconstruct one object."""
-        sizes = self._net.sizes
-        picture = over_grey(framed(cutout, self.foreground_ratio, sizes.image_px))
+        config = self._net.config
+        picture = over_grey(framed(cutout, self.foreground_ratio, config.image_size))
         planes = await self.planes(picture)
         density = await self.densities(planes)
-        vertices, faces = extract(density, self.threshold, sizes.radius)
-        colours = None
-        if self.colours:
-            rgb = await self.colour((planes, vertices))
-            colours = np.pad(np.rint(rgb * 255).astype(np.uint8), ((0, 0), (0, 1)), constant_values=255)
+        vertices, faces = extract(density, self.threshold, config.radius)
+        colours = await self.paint((planes, vertices)) if self.colours else None
         return MeshValue(to_gltf(vertices), faces, colours, cutout.origin)
 
     @batched(size=4)
@@ -100,31 +101,33 @@ class Mesh(ModelNode):
         """(S, S, 3) RGB in [0, 1] to planes (3, F, Q, Q) on the device."""
         import torch
 
-        batch = torch.from_numpy(np.stack(pictures)).to(self._net.device)
+        batch = torch.from_numpy(np.stack(pictures)).to(self._device)
         return list(self._net(batch))
 
     @batched(size=4)  # each alone; the engine takes as many objects at once as its methods all take
     def densities(self, planes: list[torch.Tensor]) -> list[Floats]:
         """Planes to densities (R, R, R)."""
-        resolution = self.resolution or self._net.sizes.resolution
+        resolution = self.resolution or self._net.config.resolution
         return [self._net.densities(each, resolution).cpu().numpy() for each in planes]
 
     @batched(size=4)
-    def colour(self, asked: list[tuple[torch.Tensor, Floats]]) -> list[Floats]:
-        """Planes and points (V, 3) in the model's frame to RGB (V, 3) in [0, 1]."""
+    def paint(self, asked: list[tuple[torch.Tensor, Floats]]) -> list[Pixels]:
+        """Planes and points (V, 3) in the model's frame to RGBA (V, 4), opaque."""
         return [self._colours(planes, points) for planes, points in asked]
 
-    def _colours(self, planes: torch.Tensor, points: Floats) -> Floats:
+    def _colours(self, planes: torch.Tensor, points: Floats) -> Pixels:
         import torch
 
-        radius = self._net.sizes.radius
-        places = torch.from_numpy(points.clip(-radius, radius)).to(planes.device)
+        radius = self._net.config.radius
+        places = torch.from_numpy(points.clip(-radius, radius)).to(self._device)
         parts = [self._net.field(planes[None], part[None])[1][0] for part in places.split(POINTS)]
-        return torch.cat(parts).cpu().numpy()
+        rgb = torch.cat(parts).mul(255).round().byte().cpu().numpy()
+        return np.pad(rgb, ((0, 0), (0, 1)), constant_values=255)
 
 
-def _load(entry: Checkpoint, device: str) -> TripoSR:
-    from ._triposr_net import Sizes, build
+def _load(entry: Checkpoint, config: Config, device: str) -> TripoSR:
+    from ._triposr_net import build
 
-    (path,) = verified_files(entry).values()
-    return build(Sizes(**entry.config), read_tensors(path), device)
+    files = verified_files(entry)
+    (path,) = (files[name] for name in files if name.endswith((".safetensors", ".ckpt")))
+    return build(config, read_tensors(path), device)
