@@ -214,6 +214,16 @@ def test_nodes_lists_all_and_shows_one(capsys: pytest.CaptureFixture[str]) -> No
     assert "number, 0 to 10" in page
 
 
+def test_a_model_node_shows_its_checkpoint_licence_and_paper(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, page, err = run(capsys, "nodes", "triposr.mesh")
+    assert code == 0, err
+    assert "model: base: triposr, MIT, commercial use: yes" in page
+    assert "license: MIT" in page
+    assert "paper: Tochilkin et al. 2024, arXiv:2403.02151" in page
+
+
 def test_nodes_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(run(capsys, "nodes", "--json")[1])
     one = json.loads(run(capsys, "nodes", "--json", "boxes.nms")[1])

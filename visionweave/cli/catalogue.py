@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from visionweave.contract import ModelNode, NodeSpec
-from visionweave.errors import NodeError
+from visionweave.errors import NodeError, WeightsError
 from visionweave.pipeline import ready_pipelines
 from visionweave.registry import find_node, node_ids
 from visionweave.settings import describe_setting
+from visionweave.weights import checkpoint
 
 __all__ = ["all_nodes", "node_json", "node_page", "node_table", "pipeline_table"]
 
@@ -87,12 +88,21 @@ def _label(spec: NodeSpec) -> list[tuple[str, str]]:
     lines = []
     model = spec.settings.model_fields.get("model")
     if issubclass(spec.cls, ModelNode) and model is not None:
-        lines.append(("model", str(model.default)))
+        lines.append(("model", _model(spec, str(model.default))))
     if spec.license:
         lines.append(("license", spec.license))
     if spec.paper:
         lines.append(("paper", spec.paper))
     return lines
+
+
+def _model(spec: NodeSpec, name: str) -> str:
+    """The checkpoint that a node uses by default, and on what terms."""
+    try:
+        entry = checkpoint(name, spec.id)
+    except WeightsError:  # a node of another package may keep its weights elsewhere
+        return name
+    return f"{name}: {entry.name}, {entry.license}, commercial use: {entry.commercial}"
 
 
 def _table(*columns: str) -> Table:
