@@ -1,7 +1,7 @@
 """What a checkpoint of the family says of itself: its variant, its sizes, its files of words.
 
-The defaults are those of the published checkpoints, so that `config = { variant = "ram" }` in
-weights.lock is enough for one of them; a checkpoint of other sizes names what differs.
+Whatever an entry of weights.lock does not say of itself is as in the published checkpoint of its
+variant, so that `config = { variant = "ram", backbone = "swin_l" }` is all that one needs.
 """
 
 from __future__ import annotations
@@ -22,18 +22,25 @@ __all__ = ["Config", "Vocabulary", "best_first", "merged", "read_config", "read_
 
 Variant = Literal["ram_plus", "ram", "tag2text"]
 
+_BACKBONES: dict[str, dict[str, Any]] = {
+    "swin_b": {"embed_dim": 128, "num_heads": (4, 8, 16, 32)},
+    "swin_l": {"embed_dim": 192, "num_heads": (6, 12, 24, 48)},
+}
+_RAM = {
+    "classes": 4585,
+    "label_width": 512,
+    "tags": "ram_tag_list.txt",
+    "tags_zh": "ram_tag_list_chinese.txt",
+    "thresholds": "ram_tag_list_threshold.txt",
+}
 _PUBLISHED: dict[str, dict[str, Any]] = {
-    "ram_plus": {"weights": "ram_plus_swin_large_14m.pth"},
-    "ram": {"weights": "ram_swin_large_14m.pth"},
+    "ram_plus": _RAM | {"weights": "ram_plus_swin_large_14m.pth"},
+    "ram": _RAM | {"weights": "ram_swin_large_14m.pth"},
     "tag2text": {
         "weights": "tag2text_swin_14m.pth",
-        "embed_dim": 128,
-        "num_heads": (4, 8, 16, 32),
         "classes": 3429,
         "label_width": 768,
         "tags": "tag2text_ori_tag_list.txt",
-        "tags_zh": None,
-        "thresholds": None,
         "threshold": 0.68,
         "raised": {"person": 0.7, "man": 0.7, "woman": 0.7},
         "deleted": ("quarter", "back", "two", "three", "four", "five", "one"),
@@ -46,15 +53,17 @@ class Config(BaseModel):
 
     Attributes:
         variant: which of the three networks.
-        image_size, patch_size, embed_dim, depths, num_heads, window_size: of the Swin backbone.
+        backbone: the name of a Swin, "swin_b" or "swin_l", for its two next-named sizes.
+        embed_dim, num_heads, depths, window_size, image_size, patch_size: of the Swin.
         classes: how many tags it knows.
         descriptions: RAM++: how many text embeddings each tag has.
         label_width: of a label embedding; also of the image tokens that RAM's head sees.
         hidden, head_layers, head_heads, intermediate: of the tagging head.
         text_layers, text_heads, text_tokens, text_positions: Tag2Text: of its two text networks,
             as wide as the tagging head; `text_tokens` counts the two that it adds to BERT's.
-        space: RAM: the space of the label embeddings, which embeddings of other phrases must share.
-        weights, tags, tags_zh, thresholds, vocab: the names of its files; None for one it lacks.
+        spaces: RAM: the names of the space of its label embeddings; embeddings of other phrases
+            must be of it.
+        weights, tags, tags_zh, thresholds, vocab: the names of its files; "" for none.
         threshold: the score of a tag that counts, where there is no file of thresholds.
         raised: other thresholds, by tag.
         deleted: tags that are never reported.
@@ -63,15 +72,16 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     variant: Variant
+    backbone: str = ""
     image_size: PositiveInt = 384
     patch_size: PositiveInt = 4
-    embed_dim: PositiveInt = 192
+    embed_dim: PositiveInt
     depths: tuple[PositiveInt, ...] = (2, 2, 18, 2)
-    num_heads: tuple[PositiveInt, ...] = (6, 12, 24, 48)
+    num_heads: tuple[PositiveInt, ...]
     window_size: PositiveInt = 12
-    classes: PositiveInt = 4585
+    classes: PositiveInt
     descriptions: PositiveInt = 51
-    label_width: PositiveInt = 512
+    label_width: PositiveInt
     hidden: PositiveInt = 768
     head_layers: PositiveInt = 2
     head_heads: PositiveInt = 4
@@ -80,11 +90,11 @@ class Config(BaseModel):
     text_heads: PositiveInt = 12
     text_tokens: PositiveInt = 30524
     text_positions: PositiveInt = 512
-    space: str = "clip/ViT-B-16/openai"
+    spaces: tuple[str, ...] = ("clip/clip-vit-b-16-openai", "clip/clip-vit-b-16-openai-original")
     weights: str
-    tags: str = "ram_tag_list.txt"
-    tags_zh: str | None = "ram_tag_list_chinese.txt"
-    thresholds: str | None = "ram_tag_list_threshold.txt"
+    tags: str
+    tags_zh: str = ""
+    thresholds: str = ""
     vocab: str = "vocab.txt"
     threshold: float = 0.5
     raised: dict[str, float] = {}
@@ -109,8 +119,10 @@ def read_config(entry: Checkpoint) -> Config:
         WeightsError: a field is missing, unknown or of the wrong type.
     """
     given = entry.config
+    backbone = _BACKBONES.get(str(given.get("backbone")), {})
+    published = _PUBLISHED.get(str(given.get("variant")), {})
     try:
-        return Config.model_validate(_PUBLISHED.get(given.get("variant", ""), {}) | given)
+        return Config.model_validate(backbone | published | given)
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         what = f"weights.lock: the config of {entry.name} does not fit family tag2text"
@@ -161,9 +173,9 @@ def read_vocabulary(config: Config, files: Mapping[str, Path]) -> Vocabulary:
         WeightsError: a list is not as long as the checkpoint has classes, or is no such list.
     """
     english = _lines(config, files, config.tags)
-    chinese = None if config.tags_zh is None else _lines(config, files, config.tags_zh)
+    chinese = _lines(config, files, config.tags_zh) if config.tags_zh else None
     thresholds = np.full(config.classes, config.threshold, np.float32)
-    if config.thresholds is not None:
+    if config.thresholds:
         lines = _lines(config, files, config.thresholds)
         try:
             thresholds = np.array(lines, np.float64).astype(np.float32)

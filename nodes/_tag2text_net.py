@@ -58,11 +58,14 @@ class CrossLayer(nn.Module):
         return y
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x.view(len(x), x.shape[1], self.heads, -1).transpose(1, 2)
 
 
 class Tagger(nn.Module):
     """What the three have in common: a Swin backbone and a tagging head (Query2Label)."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -163,7 +166,7 @@ class RamPlus(Ram):
     @property
     def labels(self) -> Tensor:
         """(C, D, E)."""
-        return self.label_embed.unflatten(0, (-1, self.descriptions))
+        return self.label_embed.view(-1, self.descriptions, self.label_embed.shape[1])
 
     def queries(self, tokens: Tensor, labels: Tensor) -> Tensor:
         # In float32: the scale multiplies what bf16 loses, and the cost is a thousandth of Swin's.
@@ -229,15 +232,14 @@ class Writer(nn.Module):
     ) -> Tensor:
         """Write a caption for each photo: (B, at most max_length) ids, the prompt's included.
 
-        Args:
-            tokens, ids, known: see `read_tags`.
-            prompt: (P,) ids that every caption begins with.
-            search: settings of transformers' `generate`.
+        `prompt` (P,) is what every caption begins with, `search` are settings of transformers'
+        `generate`; the rest is as in `read_tags`.
         """
         # The decoder sees the places of padding too: so it was trained.
         states = self.read_tags(tokens, ids, known)
         start = prompt.expand(len(ids), -1)
-        written: Tensor = self.text_decoder.generate(
+        decoder: Any = self.text_decoder  # transformers does not type `generate` for this class
+        written: Tensor = decoder.generate(
             input_ids=start,
             attention_mask=torch.ones_like(start),
             encoder_hidden_states=states,
@@ -257,4 +259,7 @@ def _text_config(config: Config, seen_width: int) -> BlipTextConfig:
         num_attention_heads=config.text_heads,
         max_position_embeddings=config.text_positions,
         tie_word_embeddings=False,  # the file has both, and they are equal
+        bos_token_id=config.text_tokens - 2,
+        eos_token_id=None,  # the writer is told
+        sep_token_id=None,
     )

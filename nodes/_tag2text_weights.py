@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from visionweave import WeightsError
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ._tag2text_net import Tagger, Writer
+
+M = TypeVar("M", bound="nn.Module")
 
 __all__ = ["build_tagger", "build_writer", "tagger_tensors", "writer_tensors"]
 
@@ -118,11 +120,11 @@ def _unwrapped(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
     return model
 
 
-def _filled(make: Callable[[], Any], tensors: Mapping[str, Tensor], device: str, where: str) -> Any:
+def _filled(make: Callable[[], M], tensors: Mapping[str, Tensor], device: str, where: str) -> M:
     from transformers.initialization import no_init_weights
 
     with no_init_weights():  # random numbers that are thrown away take seconds and a gigabyte
-        net: nn.Module = make()
+        net = make()
     wrong = _differences(net.state_dict(), tensors)
     if wrong:
         shown = [*wrong[:5], f"… and {len(wrong) - 5} more"] if len(wrong) > 6 else wrong

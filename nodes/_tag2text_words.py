@@ -37,12 +37,13 @@ class Tokens:
 
     Args:
         vocab: BERT's `vocab.txt`.
+        count: how many tokens the networks know, the two included.
 
     Raises:
-        WeightsError: it is no such list.
+        WeightsError: it is no such list, or not as long.
     """
 
-    def __init__(self, vocab: Path) -> None:
+    def __init__(self, vocab: Path, count: int) -> None:
         from tokenizers import BertWordPieceTokenizer
 
         try:
@@ -50,6 +51,10 @@ class Tokens:
         except Exception as error:  # tokenizers raises bare Exceptions
             raise WeightsError(f"{vocab}: expected BERT's list of tokens: {error}") from None
         size: int = self._tokens.get_vocab_size()
+        if size != count - 2:
+            raise WeightsError(
+                f"{vocab}: expected {count - 2} tokens, one on every line; got {size}"
+            )
         self.pad: int = self._tokens.token_to_id("[PAD]")
         self.end: int = self._tokens.token_to_id("[SEP]")
         self.begin_caption, self.begin_tags = size, size + 1  # [DEC] and [ENC]
@@ -63,7 +68,8 @@ class Tokens:
         """Write tags as `length` ids: the best that fit, each whole, in their own order."""
         bar = self._ids(" | ")
         words = [self._ids(phrase) for phrase in tags.phrases]
-        room, kept = length - 2, set()
+        kept: set[int] = set()
+        room = length - 2
         for place in np.argsort(-tags.scores, kind="stable").tolist():
             need = len(words[place]) + (len(bar) if kept else 0)
             if need > room:
@@ -90,7 +96,10 @@ class Tokens:
 
 
 class Finder:
-    """Finds the tags of a list in a text: whole words, the longest first, singular or plural.
+    """Finds the tags of a list in a text: whole words, the longest tag first.
+
+    A plural in the text finds a tag in the singular ("two dogs": "dog"), not the other way round:
+    a glass is no glasses.
 
     Args:
         vocabulary: the tags, in English.
@@ -98,13 +107,8 @@ class Finder:
 
     def __init__(self, vocabulary: Iterable[str]) -> None:
         self._tags: dict[Words, str] = {}
-        singulars: dict[Words, str] = {}
         for tag in vocabulary:
-            words = tuple(_WORD.findall(tag.lower()))
-            if words:
-                self._tags.setdefault(words, tag)
-                singulars |= dict.fromkeys(_singulars(words), tag)
-        self._tags = singulars | self._tags  # "glass" is what is called so, not "glasses"
+            self._tags.setdefault(tuple(_WORD.findall(tag.lower())), tag)
         self._longest = max(map(len, self._tags), default=0)
 
     def find(self, text: str) -> tuple[str, ...]:

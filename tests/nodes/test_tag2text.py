@@ -498,6 +498,25 @@ def test_how_long_captions_are(
     assert text.text == expected
 
 
+@pytest.mark.parametrize(
+    ("ports", "passes"),
+    [
+        pytest.param({}, ["look", "recognise", "write"], id="its own tags"),
+        pytest.param({"tags": Tags(("cat",))}, ["look", "write"], id="yours"),
+    ],
+)
+def test_a_photo_is_encoded_once_for_its_tags_and_its_caption(
+    make: Make, ports: Mapping[str, Tags], passes: list[str]
+) -> None:
+    make("tiny", "tag2text")
+    batches = Batches()
+    node = Caption(model="tiny", beams=1, max_length=12, tag_tokens=8)
+    pipeline = Pipeline(text=node(Input("photo", Image), **ports))
+    photos = [make_image(seed=seed) for seed in range(3)]
+    assert len(list(pipeline.map(photos, observers=[batches]))) == 3
+    assert batches.seen == [(name, 3) for name in passes]
+
+
 def favour(first: str, second: str) -> Callable[[dict[str, torch.Tensor]], None]:
     """Make a decoder say one word always, and another where the one is not allowed."""
 
