@@ -1,8 +1,8 @@
 """How a photo lies in SAM's square, and the way back to the photo.
 
 SAM looks at a square of `side` pixels. The photo is scaled until its long side fills it and lies at
-the top left; what is right of it or below is padding. SAM 2 squeezes the photo into the whole
-square instead. Masks come out, and rough masks go in, at a low resolution of `low` pixels a side.
+the top left; what is right of it or below is padding. Masks come out, and rough masks go in, at a
+low resolution of `low` pixels a side.
 """
 
 from __future__ import annotations
@@ -33,19 +33,15 @@ class Frame:
         image_hw: (height, width) of the photo.
         side: the square's, in pixels.
         low: the side of the square of low-resolution masks; it divides `side`.
-        squeezed: whether the photo fills the square, whatever its shape.
     """
 
     image_hw: tuple[int, int]
     side: int
     low: int
-    squeezed: bool = False
 
     @property
     def scaled_hw(self) -> tuple[int, int]:
         """(height, width) of the photo in the square, in whole pixels."""
-        if self.squeezed:
-            return self.side, self.side
         height, width = self.image_hw
         scale = self.side / max(height, width)
         return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
@@ -84,16 +80,14 @@ class Frame:
         """Return one mask's (low, low) logits at the photo's full size: (H, W).
 
         As published: up to the square, the padding off, on to the photo, bilinear both times.
-        SAM 2 goes to the photo in one step.
         """
         import torch
         from torch.nn.functional import interpolate
 
         logits = torch.from_numpy(low)[None, None]
-        if not self.squeezed:
-            height, width = self.scaled_hw
-            logits = interpolate(logits, (self.side, self.side), mode="bilinear")
-            logits = logits[..., :height, :width]
+        logits = interpolate(logits, (self.side, self.side), mode="bilinear")
+        height, width = self.scaled_hw
+        logits = logits[..., :height, :width]
         full: npt.NDArray[np.float32] = interpolate(logits, self.image_hw, mode="bilinear").numpy()
         return full[0, 0]
 

@@ -7,92 +7,19 @@ h w cells of the photo's embedding, K masks a prompt, n heads, d channels a head
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from segment_anything.modeling import (
-    ImageEncoderViT,
-    MaskDecoder,
-    PromptEncoder,
-    Sam,
-    TwoWayTransformer,
-)
+from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from visionweave import WeightsError
-
 from ._regions import Pixels
-from ._sam_prompts import Asked
-from ._sam_shape import SamShape
+from ._sam_prompts import Answer, Asked
 
-__all__ = ["FoldedAttention", "SamNet", "build", "empty_sam"]
-
-Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-"""What SAM says to one prompt: (K, low, low) logits, and (K,) predicted IoU."""
-
-CPU_PROMPTS = 2
-"""Prompts that a CPU decodes at once: more no longer fit its cache, and take longer each."""
-
-
-def build(shape: SamShape, tensors: dict[str, Any], device: str, fast_attention: bool) -> SamNet:
-    """Return the network with the weights of a checkpoint, in fp32, ready to run.
-
-    Raises:
-        WeightsError: the tensors are not those of a SAM of this shape.
-    """
-    with torch.device("meta"):  # building it with random weights first would take seconds
-        sam = empty_sam(shape)
-    weights = {name: tensor.float() for name, tensor in tensors.items()}
-    try:
-        sam.load_state_dict(weights, assign=True)
-    except RuntimeError as error:
-        raise WeightsError(f"this checkpoint is not a SAM of its config's shape: {error}") from None
-    # These two are not in the checkpoint.
-    sam.pixel_mean = torch.tensor(shape.pixel_mean).view(3, 1, 1)
-    sam.pixel_std = torch.tensor(shape.pixel_std).view(3, 1, 1)
-    sam.requires_grad_(False)
-    return SamNet(sam.to(device), fast_attention).eval()
-
-
-def empty_sam(shape: SamShape) -> Sam:
-    """Return segment_anything's model in the sizes of `shape`, its weights as torch makes them."""
-    cells = shape.image_size // shape.patch_size
-    encoder = ImageEncoderViT(
-        img_size=shape.image_size,
-        patch_size=shape.patch_size,
-        embed_dim=shape.encoder_embed_dim,
-        depth=shape.encoder_depth,
-        num_heads=shape.encoder_num_heads,
-        mlp_ratio=shape.mlp_ratio,
-        out_chans=shape.prompt_embed_dim,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        use_rel_pos=shape.use_rel_pos,
-        window_size=shape.window_size,
-        global_attn_indexes=shape.encoder_global_attn_indexes,
-    )
-    prompts = PromptEncoder(
-        embed_dim=shape.prompt_embed_dim,
-        image_embedding_size=(cells, cells),
-        input_image_size=(shape.image_size, shape.image_size),
-        mask_in_chans=shape.mask_in_chans,
-    )
-    decoder = MaskDecoder(
-        transformer_dim=shape.prompt_embed_dim,
-        transformer=TwoWayTransformer(
-            depth=shape.decoder_depth,
-            embedding_dim=shape.prompt_embed_dim,
-            mlp_dim=shape.decoder_mlp_dim,
-            num_heads=shape.decoder_num_heads,
-        ),
-        iou_head_depth=shape.iou_head_depth,
-        iou_head_hidden_dim=shape.iou_head_hidden_dim,
-    )
-    return Sam(encoder, prompts, decoder, list(shape.pixel_mean), list(shape.pixel_std))
+__all__ = ["FoldedAttention", "SamNet", "painted"]
 
 
 class SamNet(nn.Module):
@@ -118,66 +45,79 @@ class SamNet(nn.Module):
         Args:
             photos: (height, width, 3) RGB, scaled to the square but not padded.
         """
-        embeddings: Tensor = self.sam.image_encoder(torch.stack([self._square(p) for p in photos]))
+        embeddings: Tensor = self.sam.image_encoder(torch.stack([self.square(p) for p in photos]))
         return list(embeddings)
 
-    def _square(self, pixels: Pixels) -> Tensor:
+    def square(self, pixels: Pixels) -> Tensor:
         """Normalise a photo, then pad it: the padding is zeros to the encoder, not black."""
         sam = self.sam
-        chw = torch.from_numpy(pixels).to(sam.device).permute(2, 0, 1)
+        chw = torch.tensor(pixels, device=sam.device).permute(2, 0, 1)
         chw = (chw - sam.pixel_mean) / sam.pixel_std
         return pad(chw, (0, self.side - chw.shape[2], 0, self.side - chw.shape[1]))
 
     def decode(self, asked: Sequence[Asked], multimask: bool) -> list[Answer]:
         """Answer prompts, each about its own photo: with three masks, or with one."""
         found: dict[int, Answer] = {}
-        size = CPU_PROMPTS if self.sam.device.type == "cpu" else len(asked)
         # Prompts of another make-up need another number of tokens; padding would be a prompt too.
         places = sorted(range(len(asked)), key=lambda place: asked[place].makeup)
         for _, group in groupby(places, key=lambda place: asked[place].makeup):
             same = list(group)
-            for start in range(0, len(same), size):
-                part = same[start : start + size]
-                found |= zip(part, self._answer([asked[i] for i in part], multimask), strict=True)
+            found |= zip(same, self._answer([asked[i] for i in same], multimask), strict=True)
         return [found[place] for place in range(len(asked))]
 
     def _answer(self, asked: list[Asked], multimask: bool) -> list[Answer]:
         device = self.sam.device
-        embeddings = torch.stack([each.embedding for each in asked])
-        # In bf16 a point would be several pixels off: eight bits are too few for its place.
+        # In bf16 a point would lie a pixel or more off: eight bits are too few for its place.
         with torch.autocast(device.type, enabled=False):
             sparse, dense = self.sam.prompt_encoder(
                 points=_points(asked, device),
                 boxes=_stacked([each.box for each in asked], device),
                 masks=_stacked([each.logits for each in asked], device),
             )
-        logits, iou = self._predict(embeddings, sparse, dense)
+        logits, iou = self.predict([each.embedding for each in asked], sparse, dense)
         chosen = slice(1, None) if multimask else slice(0, 1)
         pairs = zip(logits[:, chosen].float().cpu(), iou[:, chosen].float().cpu(), strict=True)
         return [(masks.numpy(), scores.numpy()) for masks, scores in pairs]
 
-    def _predict(self, embeddings: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, embeddings: Sequence[Any], sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The mask decoder, for prompts about different photos: its own `forward` takes one photo.
 
         Args:
-            embeddings: (N, C, h, w) of each prompt's photo.
+            embeddings: of each prompt's photo, N of what `encode` returns.
             sparse: (N, T, C) tokens of points and boxes.
             dense: (N, C, h, w) of rough masks.
 
         Returns:
             (N, 4, low, low) logits, and (N, 4) predicted IoU: of the single mask, then of three.
         """
-        decoder, count = self.sam.mask_decoder, len(sparse)
+        decoder = self.sam.mask_decoder
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        tokens, fine = self.transform(own, torch.stack(list(embeddings)), sparse, dense)
+        heads = enumerate(decoder.output_hypernetworks_mlps, start=1)
+        kernels = torch.stack([head(tokens[:, place]) for place, head in heads], dim=1)
+        return painted(kernels, fine), decoder.iou_prediction_head(tokens[:, 0])
+
+    def transform(
+        self, own: Tensor, embeddings: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Let the decoder's own tokens (O, C) and the prompts' attend to the photos, and they back.
+
+        Returns:
+            (N, O + T, C) tokens, and (N, C / 8, low, low) features of the photos.
+        """
+        decoder, count = self.sam.mask_decoder, len(sparse)
         tokens = torch.cat([own.expand(count, -1, -1), sparse], dim=1)
         cells = embeddings + dense
         places = self.places.expand(count, -1, -1, -1)
         tokens, flat = decoder.transformer(cells, places, tokens)
-        fine = decoder.output_upscaling(flat.transpose(1, 2).reshape(cells.shape))
-        heads = enumerate(decoder.output_hypernetworks_mlps, start=1)
-        kernels = torch.stack([head(tokens[:, place]) for place, head in heads], dim=1)
-        logits = (kernels @ fine.flatten(2)).unflatten(2, fine.shape[2:])
-        return logits, decoder.iou_prediction_head(tokens[:, 0])
+        return tokens, decoder.output_upscaling(flat.transpose(1, 2).reshape(cells.shape))
+
+
+def painted(kernels: Tensor, fine: Tensor) -> Tensor:
+    """Return the masks that kernels (N, K, c) make of features (N, c, low, low)."""
+    return (kernels @ fine.flatten(2)).unflatten(2, fine.shape[2:])
 
 
 def _points(asked: list[Asked], device: torch.device) -> tuple[Tensor, Tensor] | None:

@@ -14,7 +14,10 @@ from visionweave import Boxes, Image, Masks, Points, Scribble, ValueTypeError
 from ._regions import check_frame
 from ._sam_frame import Floats, Frame
 
-__all__ = ["Asked", "Objects", "gather"]
+__all__ = ["Answer", "Asked", "Objects", "along", "gather"]
+
+Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""What SAM says to one prompt: (K, low, low) logits, and (K,) predicted IoU."""
 
 Click = tuple[int, npt.NDArray[np.float64], bool]
 """One or more points on (or beside) an object: its number, (M, 2) xy, whether on it."""
@@ -120,12 +123,16 @@ def gather(
     known = len(found)
     found = _joined(found, _unboxed(clicks, found))
     numbers = found.ids.tolist()
-    said = [[click for click in clicks if click[0] == number] for number in numbers]
+    # A first one without points gives shape and dtype where nothing was said.
+    said = [
+        [(number, np.zeros((0, 2)), True), *(click for click in clicks if click[0] == number)]
+        for number in numbers
+    ]
     return Objects(
         found,
         np.arange(len(found)) < known,
-        [np.concatenate([np.zeros((0, 2)), *(xy for _, xy, _ in each)]) for each in said],
-        [np.repeat([on for *_, on in each], [len(xy) for _, xy, _ in each]) for each in said],
+        [np.concatenate([xy for _, xy, _ in each]) for each in said],
+        [np.concatenate([np.full(len(xy), on) for _, xy, on in each]) for each in said],
         [rough.get(number) for number in numbers],
         masks,
     )

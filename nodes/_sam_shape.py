@@ -10,7 +10,7 @@ from visionweave import WeightsError
 
 __all__ = ["SamShape"]
 
-VARIANTS: dict[str, dict[str, Any]] = {
+_SIZES: dict[str, dict[str, Any]] = {
     "vit_b": {},
     "vit_l": {
         "encoder_embed_dim": 1024,
@@ -25,7 +25,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "encoder_global_attn_indexes": (7, 15, 23, 31),
     },
 }
+
+VARIANTS = _SIZES | {f"hq_{name}": sizes | {"hq": True} for name, sizes in _SIZES.items()}
 """The published models, by what they differ in from ViT-B, which the defaults below are."""
+
+NOTES = {"library", "model_type", "naming"}
+"""What a config may say besides; here one loader reads all that it can read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class SamShape:
     Attributes:
         image_size: the side of the square that it looks at, in pixels.
         pixel_mean, pixel_std: of RGB from 0 to 255.
+        hq: whether it is an HQ-SAM, which draws finer masks (Ke et al. 2023, arXiv:2306.01567).
         encoder_global_attn_indexes: the blocks that attend over the whole square, not in windows.
     """
 
@@ -56,6 +62,7 @@ class SamShape:
     iou_head_hidden_dim: int = 256
     pixel_mean: tuple[float, ...] = (123.675, 116.28, 103.53)
     pixel_std: tuple[float, ...] = (58.395, 57.12, 57.375)
+    hq: bool = False
 
     @property
     def low_size(self) -> int:
@@ -73,15 +80,16 @@ class SamShape:
         Raises:
             WeightsError: there is no such variant or field.
         """
-        fields = dict(config)
+        fields = {key: value for key, value in config.items() if key not in NOTES}
         variant = fields.pop("variant", "vit_b")
         known = {field.name for field in dataclasses.fields(cls)}
         wrong = sorted(fields.keys() - known)
         if variant not in VARIANTS or wrong:
             got = f"variant {variant!r}" if variant not in VARIANTS else ", ".join(wrong)
             raise WeightsError(
-                f"{name}: its config in weights.lock is for no SAM that is known here: expected a "
-                f"variant of {', '.join(VARIANTS)}, or {', '.join(sorted(known))}; got {got}"
+                f"{name} is no SAM that sam.segment and sam.everything can run: its config in "
+                f"weights.lock should give a variant ({', '.join(VARIANTS)}) or sizes "
+                f"({', '.join(sorted(known))}); got {got}"
             )
         fields = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
         return cls(**(VARIANTS[variant] | fields))

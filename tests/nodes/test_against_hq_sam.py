@@ -121,7 +121,13 @@ def store(
 
 def upstream(tensors: dict[str, torch.Tensor]) -> SamHQModel:
     sizes: dict[str, Any] = {"image_size": 128, "patch_size": 16}
-    decoder = {"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 2, "vit_dim": 48}
+    decoder = {
+        "hidden_size": 32,
+        "mlp_dim": 32,
+        "num_attention_heads": 2,
+        "vit_dim": 48,
+        "layer_norm_eps": 1e-5,
+    }
     config = SamHQConfig(
         vision_config={
             **sizes,
@@ -145,7 +151,27 @@ def upstream(tensors: dict[str, torch.Tensor]) -> SamHQModel:
     )
     model = SamHQModel(config).eval()
     model.load_state_dict(renamed(tensors))
+    mend(model)
     return model
+
+
+def mend(model: SamHQModel) -> None:
+    """Have transformers' decoder paint on the cells that its transformer returns.
+
+    transformers 5.23 paints on those that went in (it binds the result to `iou_token_out` and
+    never reads it), unlike the code of HQ-SAM's authors, in which the weights were trained.
+    """
+    decoder, attended = model.mask_decoder, []
+
+    def keep(module: Any, args: Any, output: Any) -> None:
+        attended[:] = [output[1]]
+
+    def paint_on_kept(module: Any, args: Any) -> Any:
+        (cells,) = args
+        return (attended[0].flatten(0, 1).transpose(1, 2).reshape(cells.shape),)
+
+    decoder.transformer.register_forward_hook(keep)
+    decoder.upscale_conv1.register_forward_pre_hook(paint_on_kept)
 
 
 @pytest.mark.parametrize("multimask", [False, True])
@@ -187,8 +213,7 @@ def segment(image: Image, boxes: Boxes, multimask: bool) -> Masks:
 
 
 def assert_nearly_equal(masks: Masks, expected: Masks) -> None:
-    """All but a thousandth of the pixels agree: transformers resizes and rounds a bit otherwise."""
-    differ = (masks.array() != expected.array()).mean()
-    assert differ < 1e-3
-    assert 0.02 < masks.array().mean() < 0.98
+    """All but a ten-thousandth of the pixels agree; transformers sums in another order."""
+    assert (masks.array() != expected.array()).mean() < 1e-4
+    assert 0.01 < masks.array().mean() < 0.99
     assert masks.boxes == expected.boxes

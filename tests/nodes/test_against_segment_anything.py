@@ -54,13 +54,13 @@ SIZES = [
 Run = Callable[..., Masks]
 
 
-def random_sam(seed: int = 0) -> Sam:
+def random_sam(seed: int = 6) -> Sam:
     """segment_anything's model with weights that make masks with something in and out of them."""
     torch.manual_seed(seed)
     sam = empty_sam(SHAPE).eval()
     for name, parameter in sam.named_parameters():
         if "norm" not in name:
-            torch.nn.init.normal_(parameter, std=0.3)
+            torch.nn.init.normal_(parameter, std=0.25)
     return sam
 
 
@@ -200,7 +200,7 @@ def test_folded_attention_equals_the_published_one(side: int) -> None:
 
 def test_the_encoder_with_folded_attention_equals_the_published_one(sam: Sam) -> None:
     photo = make_image((128, 96)).pixels
-    folded = build(SHAPE, dict(sam.state_dict()), "cpu", fast_attention=True)
+    folded = build("tiny", SHAPE, dict(sam.state_dict()), "cpu")
     published = SamNet(sam, fast_attention=False)
     with torch.inference_mode():
         torch.testing.assert_close(
@@ -281,7 +281,7 @@ def generate(sam: Sam, image: Image, **settings: Any) -> tuple[Masks, list[float
 )
 def test_everything_in_a_photo(settings: dict[str, Any], least: int) -> None:
     sam = Sam(SpotsEncoder(), SpotsPrompts(), SpotsDecoder())
-    image = make_image((330, 250), seed=3)
+    image = make_image((230, 170), seed=3)
     chosen: dict[str, Any] = {
         "points_per_side": 6,
         "pred_iou_thresh": 0.6,
