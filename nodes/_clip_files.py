@@ -24,7 +24,7 @@ def read_table(checkpoint: str, files: Files, name: str) -> dict[str, Any]:
         WeightsError: the file is not listed, or is no JSON table.
     """
     if name not in files:
-        raise WeightsError(f"{checkpoint}: its list of files lacks {name}, which says how to use it")
+        raise WeightsError(f"{checkpoint}: its list of files lacks {name}; add it")
     try:
         table = json.loads(files[name].read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

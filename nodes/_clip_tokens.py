@@ -5,6 +5,7 @@ Tokenizers come from the checkpoint's own files; the one of OpenAI's CLIP comes 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ class Tokens:
             if not truncate:
                 raise ValueTypeError(
                     f"this text is {len(ids)} tokens long, and the model reads {self.length}: "
-                    f"{text[:60]!r}. Shorten it, or split it into several"
+                    f"{text[:60]!r}. Shorten it or split it; clip.embed cuts it short with "
+                    "truncate: true"
                 )
             ids = ids[: self.length - len(self._closing)] + self._closing
         padded = np.full(self.length, self.pad, np.int64)
@@ -60,14 +62,19 @@ class Tokens:
 
 def bpe_tokens(length: int, clean: str = "lower") -> Tokens:
     """The tokenizer of OpenAI's CLIP; `clean` is open_clip's name for what is done to a text."""
-    from open_clip.tokenizer import SimpleTokenizer
-
-    bpe = SimpleTokenizer(clean=clean)
+    bpe = _bpe(clean)
 
     def encode(text: str) -> list[int]:
         return [bpe.sot_token_id, *bpe.encode(text), bpe.eot_token_id]
 
     return Tokens(encode, length, pad=0)
+
+
+@functools.cache  # it is a quarter of a second to read
+def _bpe(clean: str) -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer(clean=clean)
 
 
 def has_tokenizer(files: Mapping[str, Path]) -> bool:
@@ -97,8 +104,8 @@ def file_tokens(
     """
     if not has_tokenizer(files):
         raise WeightsError(
-            f"{checkpoint}: its list of files holds no tokenizer; add tokenizer.json (or vocab.txt) "
-            "of the same repository to it"
+            f"{checkpoint}: its list of files holds no tokenizer; add tokenizer.json or vocab.txt "
+            "of the same repository"
         )
     tokenizer = _open(checkpoint, files)
     if pad is not None:
@@ -116,8 +123,7 @@ def file_tokens(
 
 
 def _open(checkpoint: str, files: Mapping[str, Path]) -> Any:
-    from tokenizers import Tokenizer
-    from tokenizers.implementations import BertWordPieceTokenizer
+    from tokenizers import BertWordPieceTokenizer, Tokenizer
 
     try:
         if "tokenizer.json" not in files:

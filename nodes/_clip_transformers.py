@@ -1,18 +1,23 @@
 """CLIP models that transformers builds: OpenAI's layout there, SigLIP (2), AltCLIP, Chinese-CLIP.
 
-The checkpoint's files say everything: config.json, preprocessor_config.json, and the tokenizer.
-The entry's `config` in weights.lock may overrule: mean, std, interpolation, resize_mode,
-context_length.
+What the entry's `config` in weights.lock may say, besides what `View.read` takes:
+
+    architecture    a name in PUBLISHED, or the table that config.json would hold; not looked at
+                    where the checkpoint's files hold a config.json
+    context_length  how many tokens it was trained to read
+
+A preprocessor_config.json among the files says how it sees pictures.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from visionweave.errors import WeightsError
+from visionweave.errors import WeightsError, did_you_mean
 from visionweave.weights import Checkpoint
 
 from ._clip_files import check_keys, read_state, read_table
@@ -22,10 +27,49 @@ from ._clip_view import View
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TransformersTowers"]
+__all__ = ["PUBLISHED", "TransformersTowers", "network"]
 
-READ = {"clip": None, "siglip": None, "altclip": 77, "chinese_clip": 52}
-"""The kinds of model, and how many tokens they were trained to read; None for all positions."""
+NETWORKS = {
+    "clip": "CLIPModel",
+    "siglip": "SiglipModel",
+    "altclip": "AltCLIPModel",
+    "chinese_clip": "ChineseCLIPModel",
+}
+"""The class of each kind of model."""
+
+LENGTHS = {"altclip": 77, "chinese_clip": 52}
+"""How many tokens these were trained to read, of the more that their positions allow."""
+
+_L14 = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+}
+_ALTCLIP = {"model_type": "altclip", "projection_dim": 768, "vision_config": _L14}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "ViT-B-32-quickgelu": {"model_type": "clip"},
+    "ViT-L-14-quickgelu": {
+        "model_type": "clip",
+        "projection_dim": 768,
+        "text_config": {
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_attention_heads": 12,
+        },
+        "vision_config": _L14,
+    },
+    "ViT-B-16-SigLIP2": {"model_type": "siglip", "text_config": {"vocab_size": 256000}},
+    "AltCLIP": _ALTCLIP,
+    "AltCLIP-m9": _ALTCLIP,
+    "chinese-clip-vit-base-patch16": {
+        "model_type": "chinese_clip",
+        "text_config": {"vocab_size": 21128},
+        "vision_config": {"patch_size": 16},
+    },
+}
+"""What the config.json of published checkpoints says and transformers does not assume."""
 
 MASKED = {"altclip", "chinese_clip"}
 """Those whose text tower looks both ways, and must be told where a text ends. SigLIP looks both
@@ -39,21 +83,17 @@ class TransformersTowers:
     """The two towers of a model that transformers built; see `_clip_model.Towers`."""
 
     def __init__(self, entry: Checkpoint, files: Mapping[str, Path]) -> None:
-        table = read_table(entry.name, files, "config.json")
-        self._kind = table.get("model_type")
-        if self._kind not in READ:
-            known = ", ".join(READ)
-            raise WeightsError(
-                f"{entry.name}: its config.json must say a model_type of {known}; "
-                f"got {self._kind!r}"
-            )
+        table = _architecture(entry, files)
+        self._kind: str = table["model_type"]
         self.module: Any = _build(table, read_state(entry.name, files), entry.name)
-        side = self.module.config.vision_config.image_size
-        shown = _preprocessing(read_table(entry.name, files, "preprocessor_config.json"))
+        side, shown = self.module.config.vision_config.image_size, {}
+        if "preprocessor_config.json" in files:
+            shown = read_table(entry.name, files, "preprocessor_config.json")
+            shown = _preprocessing(entry.name, shown)
         self.view = View.read(entry.name, side, shown, entry.config)
         self.tokens = self._tokens(entry, files)
-        self.scale = float(self.module.logit_scale.exp())
-        self.bias = float(self.module.logit_bias) if self._kind == "siglip" else None
+        self.scale: float = self.module.logit_scale.detach().exp().item()
+        self.bias: float | None = self.module.logit_bias.item() if self._kind == "siglip" else None
 
     def images(self, pixels: Tensor) -> Tensor:
         """Embed normalised pixels, (N, 3, S, S) float32; (N, D), of any length."""
@@ -68,8 +108,8 @@ class TransformersTowers:
 
     def _tokens(self, entry: Checkpoint, files: Mapping[str, Path]) -> Tokens:
         text, kind = self.module.config.text_config, self._kind
-        trained = READ[str(kind)] or text.max_position_embeddings
-        length = int(entry.config.get("context_length", trained))
+        trained = LENGTHS.get(kind, text.max_position_embeddings)
+        length = entry.config.get("context_length", trained)
         if kind == "siglip":
             return file_tokens(entry.name, files, length, None, str.lower)
         if kind == "clip" and text.vocab_size == CLIP_VOCABULARY and not has_tokenizer(files):
@@ -78,18 +118,48 @@ class TransformersTowers:
         return file_tokens(entry.name, files, length, pad, str)
 
 
+def _architecture(entry: Checkpoint, files: Mapping[str, Path]) -> Mapping[str, Any]:
+    """Return the config of the model, as config.json holds it."""
+    named = entry.config.get("architecture")
+    if "config.json" in files or named is None:
+        table: Mapping[str, Any] = read_table(entry.name, files, "config.json")
+    elif isinstance(named, Mapping):
+        table = named
+    elif named in PUBLISHED:
+        table = PUBLISHED[named]
+    else:
+        hint = did_you_mean(named, PUBLISHED) or f"known are {', '.join(PUBLISHED)}"
+        raise WeightsError(f"{entry.name}: unknown architecture {named!r}; {hint}")
+    if table.get("model_type") not in NETWORKS:
+        known = ", ".join(NETWORKS)
+        raise WeightsError(
+            f"{entry.name}: its config must say a model_type of {known}; "
+            f"got {table.get('model_type')!r}"
+        )
+    return table
+
+
+def network(table: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the class of a model, and its config."""
+    import transformers
+
+    cls: Any = getattr(transformers, NETWORKS[table["model_type"]])
+    return cls, cls.config_class.from_dict(dict(table))
+
+
 def _build(table: Mapping[str, Any], state: dict[str, Any], name: str) -> Any:
     """Build the network and load its weights, also where the file has names of older versions."""
     import torch
-    from transformers import AutoConfig, AutoModel
-    from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-    config = AutoConfig.for_model(**table)
-    network = MODEL_MAPPING[type(config)]
-    assert AutoModel is not None
-    with _without_progress_bar():
-        module, report = network.from_pretrained(
-            None, config=config, state_dict=state, dtype=torch.float32, output_loading_info=True
+    cls, config = network(table)
+    with _quietly():
+        module, report = cls.from_pretrained(
+            None,
+            config=config,
+            state_dict=state,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # they are in the report, and refused below
+            output_loading_info=True,
         )
     check_keys(
         name,
@@ -101,26 +171,42 @@ def _build(table: Mapping[str, Any], state: dict[str, Any], name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
+def _quietly() -> Iterator[None]:
+    """Show neither progress nor a report: what is wrong with the weights is ours to say."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
 
 
-def _preprocessing(table: Mapping[str, Any]) -> dict[str, Any]:
+def _preprocessing(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     """Return a preprocessor_config.json in the terms of a View.
 
     Without a crop the model takes the whole photo, whatever its shape: it is squashed.
+
+    Raises:
+        WeightsError: the photo would be resized to another size than it is cropped to.
     """
     size = table.get("size")
     crops = table.get("do_center_crop", isinstance(size, Mapping) and "shortest_edge" in size)
-    renamed = {"mean": table.get("image_mean"), "std": table.get("image_std")}
-    renamed["interpolation"] = RESAMPLE.get(table.get("resample", 3), table.get("resample"))
-    renamed["resize_mode"] = "shortest" if crops else "squash"
-    return {name: value for name, value in renamed.items() if value is not None}
+    asked = [size, table.get("crop_size") if crops else None]
+    sides = {
+        side
+        for each in asked
+        for side in (each.values() if isinstance(each, Mapping) else [each])
+        if side is not None
+    }
+    if len(sides) > 1:
+        text = ", ".join(map(str, sorted(sides)))
+        raise WeightsError(f"{name}: expected photos of one size, resized and cropped; got {text}")
+    resample = table.get("resample", 3)
+    shown = {"mean": table.get("image_mean"), "std": table.get("image_std")}
+    shown["interpolation"] = RESAMPLE.get(resample, resample)
+    shown["resize_mode"] = "shortest" if crops else "squash"
+    return {key: value for key, value in shown.items() if value is not None}

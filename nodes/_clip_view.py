@@ -47,28 +47,31 @@ class View:
 
     @classmethod
     def read(cls, checkpoint: str, size: int, *tables: Mapping[str, Any]) -> View:
-        """Make a view from tables with "mean", "std", "interpolation" and "resize_mode".
+        """Make a view from tables with "mean", "std", "interpolation", and "resize_mode".
 
         Args:
             checkpoint: its name, for messages.
             size: the side of the square that the network takes.
             tables: of two that give the same, the later counts; other keys are not looked at.
+                weights.lock says "resize" for "resize_mode".
 
         Raises:
             WeightsError: a table asks for what is not one of the above.
         """
-        names = ("mean", "std", "interpolation", "resize_mode")
-        given = {name: table[name] for table in tables for name in names if name in table}
-        for name in {"mean", "std"} & given.keys():
-            given[name] = tuple(map(float, given[name]))
+        given: dict[str, Any] = {}
+        for table in tables:
+            given |= {key: tuple(map(float, table[key])) for key in ("mean", "std") if key in table}
+            for key in ("interpolation", "resize_mode", "resize"):
+                if key in table:
+                    given["resize_mode" if key == "resize" else key] = table[key]
         view = cls(size, **given)
-        for name, value, known in (
-            ("interpolation", view.interpolation, tuple(FILTERS)),
-            ("resize_mode", view.resize_mode, MODES),
+        for what, value, known in (
+            ("interpolation", view.interpolation, FILTERS),
+            ("resize", view.resize_mode, MODES),
         ):
             if value not in known:
                 raise WeightsError(
-                    f"{checkpoint}: {name} must be one of {', '.join(known)}; got {value!r}"
+                    f"{checkpoint}: {what} must be one of {', '.join(known)}; got {value!r}"
                 )
         return view
 
@@ -77,24 +80,48 @@ class View:
         """The size that photos are shrunk to."""
         return Fit(short=self.size)
 
-    def of(self, rgb: Pixels) -> Pixels:
-        """Return what the model sees of (h, w, 3) RGB pixels: (size, size, 3) uint8."""
-        picture, side = PIL.Image.fromarray(rgb), self.size
-        resample = FILTERS[self.interpolation]
+    def of(self, rgb: Pixels, size_wh: tuple[int, int] | None = None) -> Pixels:
+        """Return what the model sees of a photo: (size, size, 3) uint8.
+
+        Args:
+            rgb: (h, w, 3); the photo, decoded in full or at a reduced scale.
+            size_wh: the photo's full size; that of `rgb` when None.
+        """
+        picture = PIL.Image.fromarray(rgb)
+        full_wh = picture.size if size_wh is None else size_wh
+        if self.resize_mode == "shortest" and max(full_wh) > STRIP * min(full_wh):
+            picture = _middle(picture, STRIP * min(picture.size))
+            full_wh = picture.size
+        resized = picture.resize(
+            self._target(full_wh), FILTERS[self.interpolation], _extent(picture, full_wh)
+        )
+        return np.asarray(_middle(resized, self.size))
+
+    def _target(self, size_wh: tuple[int, int]) -> tuple[int, int]:
+        """The size to which a photo is resized."""
         if self.resize_mode == "squash":
-            return np.asarray(picture.resize((side, side), resample))
-        short, long = sorted(picture.size)
-        if long > STRIP * short:
-            picture = _middle(picture, min(picture.width, STRIP * short), STRIP * short)
-            short, long = sorted(picture.size)
-        longer = int(side * long / short)  # rounded down, as torchvision does
-        size_wh = (longer, side) if picture.width > picture.height else (side, longer)
-        return np.asarray(_middle(picture.resize(size_wh, resample), side, side))
+            return self.size, self.size
+        width, height = size_wh
+        longer = int(self.size * max(size_wh) / min(size_wh))  # rounded down, as torchvision does
+        return (longer, self.size) if width > height else (self.size, longer)
 
 
-def _middle(picture: PIL.Image.Image, width: int, height: int) -> PIL.Image.Image:
-    """Crop the middle, at most as large as the picture; half a pixel is rounded to even."""
-    width, height = min(width, picture.width), min(height, picture.height)
+def _extent(
+    picture: PIL.Image.Image, full_wh: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """The part of a picture that the photo takes up.
+
+    At a reduced scale the last pixel of a row may lie in the photo in part only: 700 pixels at 1/8
+    are 88, of which 87.5 are in it. To stretch all 88 would shift the others.
+    """
+    scale = round(max(full_wh) / max(picture.size))
+    width, height = full_wh
+    return 0, 0, min(picture.width, width / scale), min(picture.height, height / scale)
+
+
+def _middle(picture: PIL.Image.Image, side: int) -> PIL.Image.Image:
+    """Crop the middle, `side` at most each way; half a pixel is rounded to even."""
+    width, height = min(side, picture.width), min(side, picture.height)
     left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
     return picture.crop((left, top, left + width, top + height))
 

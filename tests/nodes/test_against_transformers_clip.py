@@ -207,6 +207,25 @@ def test_texts_are_embedded_as_by_transformers(
     assert tokens(long, truncate=True).tolist() == cut.tolist()
 
 
+def test_a_clip_may_have_words_of_its_own(
+    store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A small WordPiece vocabulary, as our mini models have: texts end in [SEP]."""
+    torch.manual_seed(0)
+    text = TEXT | {"vocab_size": 60, "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+    table = {"model_type": "clip", "projection_dim": 16, "text_config": text}
+    cls, config = network(table | {"vision_config": VISION})
+    made, folder = cls(config).eval(), tmp_path_factory.mktemp("hub")
+    words = vocabulary("chinese_clip")
+    node = loaded(Embed(listed(store, published(made, "clip", folder) | words, {})))
+    asked = own_tokens("chinese_clip", words, folder)(TEXTS, padding=True, return_tensors="pt")
+    del asked["token_type_ids"]
+    with torch.inference_mode():
+        features = made.get_text_features(**asked).pooler_output
+    expected = (features / features.norm(dim=1, keepdim=True)).numpy()
+    assert np.abs(node.clip.embed_texts(TEXTS) - expected).max() < 1e-6
+
+
 def test_the_two_libraries_agree_on_one_clip(
     store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -307,10 +326,11 @@ def teach(made: Any, node: ClipNode) -> None:
     pixels = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2) / 255
     pixels = (pixels - node.clip._mean) / node.clip._std
     ids = torch.from_numpy(np.stack([node.clip._towers.tokens(name) for name in COLOURS]))
+    batch = {"input_ids": ids, "pixel_values": pixels}
+    batch["attention_mask"] = ids != node.clip._towers.tokens.pad
     optimiser = torch.optim.AdamW(made.parameters(), 3e-3)
     for _ in range(60):
-        logits = made(input_ids=ids, attention_mask=ids != node.clip._towers.tokens.pad,
-                      pixel_values=pixels).logits_per_image  # fmt: skip
+        logits = made(**batch).logits_per_image
         loss = torch.nn.functional.cross_entropy(logits, torch.arange(3))
         optimiser.zero_grad()
         loss.backward()

@@ -399,7 +399,7 @@ def test_unloading_forgets_the_model() -> None:
 @pytest.mark.parametrize("size_wh", [(704, 512), (700, 512), (513, 1027)])
 def test_a_reduced_decode_changes_little(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     """A JPEG of 16 times the model's size is decoded at 1/8: no pixel then differs by more than 3
-    of 255, and the cosine (on this model, the least stable one can think of) by less than 1e-4.
+    of 255, and the cosine, 4e-5 to 8e-5 away here on random weights, by less than 3e-4.
     """
     path = tmp_path / "large.jpg"
     PIL.Image.fromarray(pixels(0, *size_wh[::-1])).save(path, quality=95)
@@ -411,7 +411,7 @@ def test_a_reduced_decode_changes_little(tmp_path: Path, size_wh: tuple[int, int
     assert np.abs(views[0].astype(int) - views[1]).max() <= 3
     (small,) = run_all(embed, [Image.open(path)])
     (exact,) = run_all(embed, [Image.from_array(full.pixels)])
-    assert 0 < 1 - small.similarity(exact) < 1e-4
+    assert 0 < 1 - small.similarity(exact) < 3e-4
 
 
 def test_a_pipeline_file_names_the_nodes() -> None:
