@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image as Pillow
+import torch
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 from visionweave import (
@@ -33,6 +32,7 @@ from visionweave import (
 )
 from visionweave.chain import Input
 from visionweave.nodes._grounding_dino_boxes import as_boxes, fitting, unrivalled
+from visionweave.nodes._grounding_dino_net import normalised
 from visionweave.nodes._grounding_dino_photos import Preparation, prepared, resized_hw
 from visionweave.nodes._grounding_dino_prompts import Prompt, PromptWriter, Sentence
 from visionweave.nodes._grounding_dino_weights import read_tokenizer
@@ -96,14 +96,12 @@ def test_a_prompt_is_what_the_tokenizer_makes_of_the_joined_phrases(
     tokenizer: Tokenizer, writer: PromptWriter
 ) -> None:
     (prompt,) = writer.phrases(["Red Apple", "watermelon", "t-shirt"]).prompts
-    whole = tokenizer.encode("[CLS] red apple . watermelon . t-shirt . [SEP]").ids
+    whole = tokenizer.encode("red apple . watermelon . t-shirt .").ids
     assert [tokenizer.id_to_token(token) for token in prompt.ids] == [
         *("[CLS]", "red", "apple", ".", "watermelon", ".", "t", "-", "s"),
         *("##h", "##i", "##r", "##t", ".", "[SEP]"),
     ]
-    assert [token for token in whole if token != tokenizer.token_to_id("[UNK]")] == [
-        token for token in whole
-    ]
+    assert list(prompt.ids) == whole
     assert prompt.owners == (-1, 0, 0, -1, 1, -1, 2, 2, 2, 2, 2, 2, 2, -1, -1)
     assert prompt.places == (0, 0, 1, 2, 0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 0)
 
@@ -152,7 +150,7 @@ def test_three_hundred_phrases_take_as_few_prompts_as_hold_them(tokenizer: Token
     assert len(asked.prompts) == -(-sum(parts) // 254) > 3
     assert max(len(prompt.ids) for prompt in asked.prompts) <= 256
     owners = [list(dict.fromkeys(o for o in p.owners if o >= 0)) for p in asked.prompts]
-    assert sorted(sum(owners, [])) == list(range(300))
+    assert sorted(owner for each in owners for owner in each) == list(range(300))
     assert all(each == sorted(each) for each in owners)
 
 
@@ -259,10 +257,7 @@ def test_a_photo_of_one_line_keeps_a_line() -> None:
 
 
 def test_pixels_are_those_of_the_librarys_processor() -> None:
-    import torch
     from transformers import GroundingDinoImageProcessorPil
-
-    from visionweave.nodes._grounding_dino_net import normalised
 
     image, preparation = testing.make_image((130, 97)), Preparation(64, 107)
     size = {"shortest_edge": 64, "longest_edge": 107}
@@ -277,7 +272,6 @@ def test_pixels_are_those_of_the_librarys_processor() -> None:
 
 def a_network(*, mm: bool = False, alike: bool = False, **fields: Any) -> Any:
     """A Grounding DINO with random weights, whose scores are neither all 0 nor all 1."""
-    import torch
     import transformers
 
     torch.manual_seed(0)
@@ -291,7 +285,9 @@ def a_network(*, mm: bool = False, alike: bool = False, **fields: Any) -> Any:
             **dict.fromkeys(("encoder_layers", "decoder_layers"), 2),
             **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
             **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 64),
-            **{"d_model": 32, "num_queries": 20, "max_text_len": 40},
+            "d_model": 64,
+            "num_queries": 20,
+            "max_text_len": 40,
             **fields,
         }
     )
@@ -300,8 +296,11 @@ def a_network(*, mm: bool = False, alike: bool = False, **fields: Any) -> Any:
         for weight in network.parameters():
             weight += 0.1 * torch.randn_like(weight)
         network.model.decoder.layer_norm.weight *= 0.25
-        if alike:
-            network.model.query_position_embeddings.weight[:] = 0.5
+        queries = network.model.query_position_embeddings.weight
+        queries[:] = 0.5 if alike else 30 * torch.randn_like(queries)
+        prompt = torch.arange(12, 24)[None]
+        common = network(torch.randn(1, 3, 64, 86), prompt).last_hidden_state.mean((0, 1))
+        network.model.decoder.layer_norm.bias -= common  # so that queries differ in what they fit
     return network
 
 
@@ -331,17 +330,34 @@ def list_checkpoint(folder: Path, config: str = "{}") -> None:
         lock.write(entry)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks as small as these are slowed down by more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
-def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store with the network "tiny", which stays loaded, with our functions and without."""
     store = tmp_path_factory.mktemp("weights")
     write_checkpoint(store, a_network())
-    return store
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISIONWEAVE_WEIGHTS", str(store))
+        nodes = [Detect("tiny"), Detect("tiny", fast=False)]
+        for node in nodes:
+            node.ensure_loaded(Runtime.get("cpu", "fp32"))
+    yield store
+    for node in nodes:
+        node.unload()
 
 
 @pytest.fixture
-def store(tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VISIONWEAVE_WEIGHTS", str(tiny_store))
-    return tiny_store
+def store(loaded: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VISIONWEAVE_WEIGHTS", str(loaded))
+    return loaded
 
 
 @pytest.fixture
@@ -361,19 +377,328 @@ class Passes(Observer):
         self.seen.append((method, size))
 
 
-def a_pipeline(**settings: Any) -> Pipeline:
+def detect_all(
+    items: list[tuple[Image, Tags | Text]],
+    *,
+    batch: int | None = None,
+    precision: str = "fp32",
+    observer: Observer | None = None,
+    **settings: Any,
+) -> list[Boxes]:
+    """Run the node on several photos, through the engine."""
+    settings = {"model": "tiny", "box_threshold": 0.2} | settings
     photo, phrases = Input("photo", Image), Input("phrases", Tags | Text)
-    return Pipeline(boxes=Detect(model="tiny", **settings)(photo, phrases))
-
-
-def detect(image: Image, phrases: Any, observer: Observer | None = None, **settings: Any) -> Boxes:
-    settings = {"box_threshold": 0.2} | settings
-    result = a_pipeline(**settings).run(
-        photo=image,
-        phrases=phrases,
+    results = Pipeline(boxes=Detect(**settings)(photo, phrases)).map(
+        [{"photo": image, "phrases": asked} for image, asked in items],
+        batch=batch,
         device="cpu",
-        precision="fp32",
+        precision=precision,
         observers=[] if observer is None else [observer],
     )
-    boxes: Boxes = result["boxes"]
+    found = []
+    for result in results:
+        for failure in result.missing.values():
+            raise failure
+        found.append(result["boxes"])
+    return found
+
+
+def detect(image: Image, phrases: Tags | Text, **settings: Any) -> Boxes:
+    (boxes,) = detect_all([(image, phrases)], **settings)
     return boxes
+
+
+PHOTO = testing.make_image((130, 97), "street/004.jpg")
+SOME = Tags(("Red Apple", "cat", "watermelon"))
+
+
+def assert_near(one: Boxes, other: Boxes, pixels: float, score: float) -> None:
+    """The same boxes in the same order, up to small differences in numbers."""
+    assert (one.labels, one.ids.tolist()) == (other.labels, other.ids.tolist())
+    np.testing.assert_allclose(one.xyxy, other.xyxy, atol=pixels, rtol=0)
+    np.testing.assert_allclose(one.scores, other.scores, atol=score, rtol=0)
+
+
+@pytest.mark.usefixtures("store")
+def test_boxes_carry_phrases_as_given_and_the_best_comes_first() -> None:
+    phrases = ("Red Apple", "CAT", "watermelon", "Dog", "mat", "on a mat", "Water-melon")
+    boxes = detect(PHOTO, Tags(phrases))
+    assert set(boxes.labels) <= set(phrases)
+    assert len(set(boxes.labels)) > 2
+    assert boxes.image_hw == (97, 130)
+    assert boxes.photo == "street/004.jpg"
+    assert boxes.ids.tolist() == list(range(len(boxes)))
+    assert (np.diff(boxes.scores) <= 0).all()
+    assert boxes == boxes.clip()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_text_gives_labels_that_stand_in_it() -> None:
+    text = "A Red Apple, the dog\u2019s mat and a water-melon. " * 3
+    boxes = detect(PHOTO, Text(text))
+    assert len(boxes) > 5
+    assert all(label in text and label.strip(" .,") == label for label in boxes.labels)
+
+
+@pytest.mark.usefixtures("store")
+def test_thresholds_and_limits_keep_the_best() -> None:
+    boxes = detect(PHOTO, SOME)
+    middle = float(np.sort(boxes.scores)[len(boxes) // 2])
+    assert detect(PHOTO, SOME, box_threshold=middle) == boxes[boxes.scores > middle]
+    assert detect(PHOTO, SOME, most=3) == boxes[:3]
+    assert len(detect(PHOTO, SOME, box_threshold=1.0)) == 0
+    fewer = detect(PHOTO, SOME, nms=0.0)
+    assert 0 < len(fewer) < len(boxes)
+    assert fewer == boxes[unrivalled(boxes, 0.0)].replace(ids=None)
+
+
+@pytest.mark.parametrize("nothing", [Tags(()), Text(""), Text(" ... ")], ids=repr)
+@pytest.mark.usefixtures("store")
+def test_nothing_to_look_for_is_no_boxes_without_a_pass(nothing: Tags | Text) -> None:
+    passes = Passes()
+    assert detect(PHOTO, nothing, observer=passes) == Boxes.empty((97, 130), "street/004.jpg")
+    assert passes.seen == []
+
+
+@pytest.mark.usefixtures("store")
+def test_the_backbone_runs_once_per_photo_and_the_rest_once_per_prompt(
+    tokenizer: Tokenizer,
+) -> None:
+    many = Tags(tuple(f"{word} {n}" for n in range(4) for word in WORDS))
+    passes = Passes()
+    photos = [testing.make_image((130, 97), f"{n}.jpg", n) for n in range(3)]
+    found = detect_all([(photo, many) for photo in photos], observer=passes, box_threshold=0.05)
+    prompts = PromptWriter(tokenizer, 40).phrases(many.phrases).prompts
+    assert len(prompts) > 2
+    assert sum(size for method, size in passes.seen if method == "detect") == 3 * len(prompts)
+    assert [size for method, size in passes.seen if method == "look"] == [3]
+    assert all(set(boxes.labels) <= set(many.phrases) for boxes in found)
+    assert len({label for boxes in found for label in boxes.labels}) > 8
+
+
+@pytest.mark.usefixtures("store")
+def test_a_prompt_is_read_once_for_all_photos() -> None:
+    node = Detect(model="tiny")
+    node.ensure_loaded(Runtime.get("cpu", "fp32"))
+    reads: list[Any] = []
+    encoder = node._loaded.detector.network.model.text_backbone
+    hook = encoder.register_forward_hook(lambda *call: reads.append(call))
+    photos = [testing.make_image((130, 97), f"{n}.jpg", n) for n in range(6)]
+    detect_all([(photo, Tags(("melon", "mat"))) for photo in photos])
+    hook.remove()
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["our functions", "the library's functions"])
+@pytest.mark.usefixtures("store")
+def test_neighbours_in_a_batch_change_nothing(fast: bool) -> None:
+    sizes = [(130, 97), (97, 130), (130, 97), (64, 64), (300, 60), (130, 97), (60, 300)]
+    asked = [SOME, Tags(("dog",)), Text("a cat on a mat. A dog."), SOME, Tags(WORDS), SOME, SOME]
+    items = [
+        (testing.make_image(size, f"{n}.jpg", n), what)
+        for n, (size, what) in enumerate(zip(sizes, asked, strict=True))
+    ]
+    together = detect_all(items, fast=fast)
+    alone = detect_all(items, batch=1, fast=fast)
+    for (image, _), one, other in zip(items, together, alone, strict=True):
+        assert len(one) > 0
+        assert_near(one, other, pixels=1e-4 * max(image.size_wh), score=1e-4)
+
+
+@pytest.mark.usefixtures("store")
+def test_our_functions_give_the_librarys_boxes() -> None:
+    for size in ((130, 97), (40, 400)):
+        photo = testing.make_image(size)
+        assert_near(detect(photo, SOME), detect(photo, SOME, fast=False), pixels=0.01, score=1e-4)
+
+
+@pytest.mark.parametrize("size_wh", [(1280, 640), (500, 1500)], ids=["wide", "tall"])
+@pytest.mark.usefixtures("store")
+def test_a_photo_decoded_at_a_reduced_scale_gives_boxes_in_full_pixels(
+    size_wh: tuple[int, int], tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.jpg"
+    testing.make_image(size_wh).to_pil().save(path, quality=95)
+    reduced = Image.open(path, fits=[Preparation(64, 107).fit])
+    small, full = detect(reduced, SOME), detect(Image.open(path), SOME)
+    assert reduced.shrunk(Preparation(64, 107).fit).shape[1] < size_wh[0]
+    assert small.image_hw == full.image_hw == size_wh[::-1]
+    assert full.xyxy[:, 2].max() > size_wh[0] / 2
+    assert full.xyxy[:, 3].max() > size_wh[1] / 2
+    best = full.iou(small).max(axis=1)
+    assert best[:5].min() > 0.9
+
+
+@pytest.mark.usefixtures("store")
+def test_a_photo_smaller_than_the_number_of_queries_is_searched() -> None:
+    assert detect(testing.make_image((900, 2)), SOME).image_hw == (2, 900)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_phrase_too_long_for_the_model_fails_its_photo_and_is_named() -> None:
+    with pytest.raises(
+        NodeFailed, match=r"street/004.jpg: .*the phrase 'cat cat .*' has 38 tokens"
+    ):
+        detect(PHOTO, Tags(("dog", " ".join(["cat"] * 38))))
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(PipelineError, match=r"setting 'box_threshold' is out of range"):
+        Detect(box_threshold=1.5)
+    with pytest.raises(PipelineError, match=r"setting 'backend' does not fit"):
+        Detect(backend="onnx")
+
+
+def test_bf16_keeps_scores_within_the_tolerance(empty_store: Path) -> None:
+    # All queries alike, and as many as cells: which of nearly equal ones comes first is a toss-up.
+    write_checkpoint(empty_store, a_network(alike=True, num_queries=120))
+    apple = Tags(("red apple",))
+    items = [(testing.make_image((130, 97), f"{n}.jpg", n), apple) for n in range(4)]
+    assert Detect.tolerance is not None
+    differences = []
+    for exact, low in zip(
+        detect_all(items), detect_all(items, precision="bf16", box_threshold=0.0), strict=True
+    ):
+        overlap = exact[:20].iou(low)
+        assert overlap.max(axis=1).min() > 0.8
+        differences.append(np.abs(exact.scores[:20] - low.scores[overlap.argmax(axis=1)]))
+    assert 0 < np.max(differences) < Detect.tolerance
+
+
+# Checkpoints
+
+
+def test_a_tokenizer_file_is_read_like_its_vocabulary(tmp_path: Path) -> None:
+    plain = a_tokenizer(tmp_path)
+    whole = BertWordPieceTokenizer(str(tmp_path / "vocab.txt"), lowercase=True)
+    whole.enable_truncation(4)
+    whole.enable_padding(length=9)
+    whole.save(str(tmp_path / "tokenizer.json"))
+    read = read_tokenizer({"tokenizer.json": tmp_path / "tokenizer.json"})
+    for phrase in TRICKY:
+        assert read.encode(phrase).ids == plain.encode(phrase).ids
+
+
+def test_a_cased_tokenizer_is_given_lower_case(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY))
+    cased = BertWordPieceTokenizer(str(tmp_path / "vocab.txt"), lowercase=False)
+    cased.save(str(tmp_path / "tokenizer.json"))
+    read = read_tokenizer({"tokenizer.json": tmp_path / "tokenizer.json"})
+    found = read.encode("A RED Apple", add_special_tokens=False)
+    assert found.tokens == ["a", "red", "apple"]
+    assert found.offsets == [(0, 1), (2, 5), (6, 11)]
+
+
+def test_the_forward_pass_is_the_librarys(store: Path) -> None:
+    """Also with separators of other numbers than BERT's, which the library has fixed."""
+    node = Detect(model="tiny", fast=False)
+    node.ensure_loaded(Runtime.get("cpu", "fp32"))
+    model = node._loaded
+    (prompt,) = model.phrases(SOME.phrases).prompts
+    pixels = prepared(PHOTO, model.preparation)
+    with node.forward_context():
+        (scene,) = node.look.forward([pixels])
+        logits, boxes = model.detector.detect([scene], [model.read(prompt)])
+        network = model.detector.network
+        network.model.special_tokens = torch.tensor(model.writer.separators)
+        photo = torch.from_numpy(pixels.copy())[None]
+        theirs = network(
+            pixel_values=normalised(photo, model.preparation.mean, model.preparation.std),
+            input_ids=torch.tensor([prompt.ids]),
+        )
+    torch.testing.assert_close(logits, theirs.logits[:, :, : len(prompt.ids)])
+    torch.testing.assert_close(boxes, theirs.pred_boxes)
+
+
+def test_our_sampling_is_the_librarys() -> None:
+    from transformers.models.grounding_dino import modeling_grounding_dino as library
+
+    from visionweave.nodes._grounding_dino_fast_net import Sampling
+
+    torch.manual_seed(0)
+    shapes = [(7, 5), (4, 3), (1, 2)]
+    sizes = torch.tensor(shapes)
+    starts = sizes.prod(1).cumsum(0) - sizes.prod(1)
+    value = torch.randn(2, 49, 4, 8)
+    points = torch.rand(2, 3000, 4, 3, 2, 2) * 1.6 - 0.3  # also beside the maps
+    points[0, :3] = torch.tensor([[0.0, 1.0], [1.0, 0.0], [-5.0, 9.0]])[:, None, None, None]
+    weights = torch.rand(2, 3000, 4, 3, 2)
+    arguments = (value, sizes, shapes, starts, points, weights, 64)
+    expected = library.MultiScaleDeformableAttention()(*arguments)
+    torch.testing.assert_close(Sampling()(*arguments), expected, atol=1e-5, rtol=0)
+
+
+def test_our_fusion_is_the_librarys() -> None:
+    from visionweave.nodes._grounding_dino_fast_net import Fusion
+
+    network = a_network()
+    library = network.model.encoder.layers[0].fusion_layer.attn
+    vision, text = torch.randn(2, 50, 64), torch.randn(2, 9, 64)
+    masks = (
+        torch.arange(50) >= torch.tensor([[50], [31]]),
+        torch.arange(9) >= torch.tensor([[9], [4]]),
+    )
+    with torch.inference_mode():
+        for given in ((None, None), masks):
+            (to_vision, _), (to_text, _) = library(vision, text, *given)
+            (ours_vision, _), (ours_text, _) = Fusion(library)(vision, text, *given)
+            torch.testing.assert_close(ours_vision, to_vision, atol=1e-5, rtol=0)
+            torch.testing.assert_close(ours_text, to_text, atol=1e-5, rtol=0)
+
+
+def test_mm_grounding_dino_is_read_and_runs(empty_store: Path) -> None:
+    write_checkpoint(empty_store, a_network(mm=True))
+    boxes = detect(PHOTO, SOME, box_threshold=0.0)
+    assert len(boxes) == 20
+    assert set(boxes.labels) <= set(SOME.phrases)
+
+
+def test_two_nodes_share_one_network(store: Path) -> None:
+    runtime = Runtime.get("cpu", "fp32")
+    one, other, slow = Detect("tiny"), Detect("tiny", box_threshold=0.5), Detect("tiny", fast=False)
+    for node in (one, other, slow):
+        node.ensure_loaded(runtime)
+    assert one._loaded is other._loaded
+    assert one._loaded is not slow._loaded
+    one.unload()
+    with pytest.raises(AssertionError, match="loads a node before it runs it"):
+        one.fit(), one._loaded
+
+
+def test_weights_of_another_shape_are_refused(empty_store: Path) -> None:
+    folder = write_checkpoint(empty_store, a_network(), "other")
+    config = json.loads((folder / "config.json").read_text())
+    config["num_queries"] = 21
+    config["decoder_layers"] = 3
+    (folder / "config.json").write_text(json.dumps(config))
+    (empty_store / "weights.lock").unlink()
+    list_checkpoint(folder)
+    with pytest.raises(
+        WeightsError,
+        match=r"not the weights of the Grounding DINO .* missing keys: .* and \d+ more",
+    ):
+        detect(PHOTO, SOME, model="other")
+
+
+def test_a_folder_without_tokenizer_or_with_two_files_of_weights_is_refused(
+    empty_store: Path,
+) -> None:
+    folder = write_checkpoint(empty_store, a_network(), "odd")
+    (folder / "more.pth").write_bytes(b"")
+    (empty_store / "weights.lock").unlink()
+    list_checkpoint(folder)
+    with pytest.raises(WeightsError, match=r"expected one file of weights; got .*more.pth"):
+        detect(PHOTO, SOME, model="odd")
+    (folder / "vocab.txt").unlink()
+    (empty_store / "weights.lock").unlink()
+    list_checkpoint(folder)
+    with pytest.raises(WeightsError, match=r"needs tokenizer.json or vocab.txt; got config.json"):
+        detect(PHOTO, SOME, model="odd")
+
+
+def test_a_tokenizer_that_cannot_separate_phrases_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(w for w in VOCABULARY if w != "."))
+    with pytest.raises(
+        WeightsError, match=r"must know \[CLS\], \[SEP\] and '.'; it lacks \['\.'\]"
+    ):
+        read_tokenizer({"vocab.txt": tmp_path / "vocab.txt"})

@@ -1,0 +1,167 @@
+"""Grounding DINO's checkpoints: the published `.pth` and transformers' files, read into one model.
+
+A checkpoint's folder holds the weights; `tokenizer.json` or `vocab.txt`; and, in transformers'
+form, `config.json` and `preprocessor_config.json`. What a folder does not say itself stands under
+`config` in weights.lock: the backbone's `variant`, and fields of transformers' configuration that
+differ from the published ones, which are its defaults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visionweave import WeightsError
+from visionweave.weights import Checkpoint, read_tensors
+
+from ._grounding_dino_names import is_original, renamed
+from ._grounding_dino_photos import Preparation
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Tensors = dict[str, Any]
+
+
+SWINS: dict[str, dict[str, Any]] = {
+    "swin_t": {},
+    "swin_b": {
+        "embed_dim": 128,
+        "depths": [2, 2, 18, 2],
+        "num_heads": [4, 8, 16, 32],
+        "window_size": 12,
+        "image_size": 384,
+    },
+}
+"""The backbones of the published files, where they differ from transformers' Swin-T."""
+
+
+NETWORKS = {
+    "grounding-dino": "GroundingDinoForObjectDetection",
+    "mm-grounding-dino": "MMGroundingDinoForObjectDetection",  # Zhao et al. 2024, arXiv:2401.02361
+}
+"""transformers' classes by the `model_type` of their configurations."""
+
+
+def read_preparation(files: Mapping[str, Path]) -> Preparation:
+    """Read how photos are prepared; as published where the folder does not say."""
+    if "preprocessor_config.json" not in files:
+        return Preparation()
+    said = json.loads(files["preprocessor_config.json"].read_text())
+    size = said["size"]
+    mean, std = tuple(said["image_mean"]), tuple(said["image_std"])
+    return Preparation(size["shortest_edge"], size["longest_edge"], mean, std)
+
+
+def read_tokenizer(files: Mapping[str, Path]) -> Tokenizer:
+    """Read the tokenizer; it neither cuts nor pads, and puts all in lower case.
+
+    Raises:
+        WeightsError: the folder has none, or it lacks the marks that separate phrases.
+    """
+    from tokenizers import BertWordPieceTokenizer, Tokenizer
+    from tokenizers.normalizers import Lowercase, Sequence
+
+    if "tokenizer.json" in files:
+        tokenizer = Tokenizer.from_file(str(files["tokenizer.json"]))
+    elif "vocab.txt" in files:
+        tokenizer = Tokenizer.from_str(BertWordPieceTokenizer(str(files["vocab.txt"])).to_str())
+    else:
+        raise WeightsError(
+            f"a Grounding DINO checkpoint needs tokenizer.json or vocab.txt; got {', '.join(files)}"
+        )
+    lacking = [mark for mark in ("[CLS]", "[SEP]", ".") if tokenizer.token_to_id(mark) is None]
+    if lacking:
+        raise WeightsError(
+            f"Grounding DINO's tokenizer must know [CLS], [SEP] and '.'; it lacks {lacking}"
+        )
+    steps = [Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer is not None else [])]
+    tokenizer.normalizer = Sequence(steps)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def read_config(entry: Checkpoint, files: Mapping[str, Path]) -> Any:
+    """Read the sizes of the network, a transformers configuration."""
+    from transformers import AutoConfig
+
+    fields: dict[str, Any] = {"model_type": "grounding-dino"}
+    if "config.json" in files:
+        fields |= json.loads(files["config.json"].read_text())
+    said = {name: value for name, value in entry.config.items() if name != "naming"}
+    if variant := said.pop("variant", None):
+        stages = {"model_type": "swin", "out_indices": [2, 3, 4]}
+        fields["backbone_config"] = stages | SWINS[variant]
+    fields |= said
+    return AutoConfig.for_model(**fields)
+
+
+def read_weights(files: Mapping[str, Path]) -> Tensors:
+    """Read the tensors under the names that their file gives them.
+
+    Raises:
+        WeightsError: there is not just one file of weights, or it cannot be read.
+    """
+    suffixes = (".safetensors", ".pth", ".bin", ".pt")
+    found = [path for name, path in files.items() if name.endswith(suffixes)]
+    if len(found) != 1:
+        raise WeightsError(f"expected one file of weights; got {', '.join(files)}")
+    tensors = read_tensors(found[0])
+    tensors = tensors.get("model", tensors)
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def build_network(config: Any, tensors: Tensors) -> Any:
+    """Return transformers' model of this configuration with these weights, in fp32.
+
+    Raises:
+        WeightsError: they are not the weights of such a model.
+    """
+    import transformers
+
+    if is_original(tensors):
+        tensors = renamed(tensors)
+    with _quiet():
+        network, report = getattr(transformers, NETWORKS[config.model_type]).from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype="float32",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    wrong = {kind: names for kind, names in report.items() if names}
+    if wrong:
+        raise WeightsError(
+            "these are not the weights of the Grounding DINO that the configuration describes: "
+            + "; ".join(_few(kind, names) for kind, names in wrong.items())
+        )
+    return network
+
+
+def _few(kind: str, names: Any) -> str:
+    listed = sorted(map(str, names))
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return f"{kind.replace('_', ' ')}: {', '.join(listed[:3])}{more}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing bars and tables: what is wrong is raised."""
+    from transformers.utils import logging as library
+
+    settings: Any = library
+    bars, level = settings.is_progress_bar_enabled(), settings.get_verbosity()
+    settings.disable_progress_bar()
+    settings.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        settings.set_verbosity(level)
+        if bars:
+            settings.enable_progress_bar()
