@@ -10,7 +10,22 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from visionweave import Boxes, Cutout, Image, Input, Masks, Node, Origin, Pipeline, Tags, Text, node
+from visionweave import (
+    Boxes,
+    Cutout,
+    Image,
+    Input,
+    Masks,
+    ModelNode,
+    Node,
+    Origin,
+    Pipeline,
+    Runtime,
+    Tags,
+    Text,
+    WeightsError,
+    node,
+)
 from visionweave.atomic import write_atomic
 from visionweave.errors import JobError
 from visionweave.execution.executor import Result
@@ -187,6 +202,26 @@ def test_a_folder_that_cannot_be_made_is_said(photos: Path) -> None:
     (photos.parent / "out").write_text("a file")
     with pytest.raises(JobError, match=r"cannot write to .*out: File exists"):
         run_job(job(photos))
+
+
+@node("jobtest.model")
+class Model(ModelNode):
+    """A model whose weights are not here."""
+
+    def load(self, runtime: Runtime) -> None:
+        raise WeightsError("these weights are not here")
+
+    async def run(self, image: Image) -> Boxes:
+        raise AssertionError("it is never loaded")
+
+
+def test_a_job_refused_by_a_model_leaves_no_trace(photos: Path) -> None:
+    refused = Pipeline(boxes=Model()(Input("photo", Image)))
+    found = find_photos([str(photos)])
+    out = photos.parent / "out"
+    with pytest.raises(WeightsError, match="these weights are not here"):
+        run_job(Job("refused", refused, found, out, photo_input="photo", device="cpu"))
+    assert not out.exists()
 
 
 class _Interrupt(Observer):

@@ -21,7 +21,7 @@ from typing import Any
 
 from visionweave.atomic import write_atomic
 from visionweave.contract import ModelNode
-from visionweave.errors import JobError
+from visionweave.errors import JobError, WeaveError
 from visionweave.execution.executor import CHUNK, Result
 from visionweave.execution.observe import Observer
 from visionweave.jobs.journal import OWN_FILES, Journal, Summary
@@ -91,6 +91,10 @@ def run_job(job: Job, observers: Sequence[Observer] = ()) -> Summary:
                 journal.add(result)
     except KeyboardInterrupt:
         summary.interrupted = True
+    except WeaveError:  # a model without its weights, an input that does not fit
+        if not summary.counts.total():
+            _leave_no_trace(job.out)
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
         raise JobError(
@@ -162,6 +166,13 @@ def _remove_results(out: Path) -> None:
                 folder.rmdir()
     for name in OWN_FILES:
         (out / name).unlink(missing_ok=True)
+
+
+def _leave_no_trace(out: Path) -> None:
+    """Take back what a job wrote that was refused before its first photo."""
+    _remove_results(out)
+    if not any(out.iterdir()):
+        out.rmdir()
 
 
 def _flat(files: Any) -> Iterator[str]:
