@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visionweave import Image, Pipeline
+from visionweave import Boxes, Image, Pipeline
 from visionweave.pipeline import ready_pipelines
-from visionweave.testing import make_image
+from visionweave.testing import make_image, with_fakes
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLES = EXAMPLES / "images"
@@ -61,9 +61,25 @@ def test_every_ready_pipeline_begins_with_what_it_is() -> None:
 
 @pytest.mark.parametrize("name", ready_pipelines())
 def test_every_ready_pipeline_survives_a_photo_without_objects(name: str) -> None:
-    result = Pipeline.load(name).run(photo=make_image())
+    pipeline = Pipeline.load(name)
+    nothing = {
+        step: lambda image: Boxes.empty(image.image_hw)
+        for step, each in pipeline.graph.steps.items()
+        if each.node.spec.id == "grounding_dino.detect"
+    }
+    result = with_fakes(pipeline, nothing).run(photo=make_image())
     assert result.ok
-    assert result.outputs.keys() == Pipeline.load(name).outputs.keys()
+    assert result.outputs.keys() == pipeline.outputs.keys()
+    assert all(value == [] for value in result.outputs.values() if isinstance(value, list))
+
+
+def test_objects_to_3d_gives_every_object_once_with_its_name() -> None:
+    photo = make_image((320, 240), "street/004.jpg")
+    result = with_fakes(Pipeline.load("objects-to-3d")).run(photo=photo)
+    labels = result["boxes"].labels
+    assert labels == result["masks"].boxes.labels == ("apple", "cat", "chair")
+    assert [mesh.origin.label for mesh in result["meshes"]] == list(labels)
+    assert str(result["meshes"][2].origin) == "chair 0.55, object 2 of street/004.jpg"
 
 
 def test_thumbnails_are_small_and_show_the_same() -> None:
