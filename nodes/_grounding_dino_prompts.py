@@ -105,20 +105,21 @@ class PromptWriter:
         ids = {mark: token for mark, token in known.items() if token is not None}
         self._start, self._end, self._stop = ids["[CLS]"], ids["[SEP]"], ids["."]
         self.separators = tuple(ids.values())
+        self._unknown = tokenizer.token_to_id("[UNK]")
 
     def phrases(self, phrases: Sequence[str]) -> Phrases:
         """Write prompts for phrases; one that occurs twice, in upper or lower case, is asked once.
 
         Raises:
-            ValueTypeError: a phrase is longer than a prompt, or has no words at all.
+            ValueTypeError: a phrase is longer than a prompt, or has no word that the model knows.
         """
         parts: dict[tuple[int, ...], Part] = {}
-        encoded = self._tokenizer.encode_batch_fast(list(phrases), add_special_tokens=False)
-        for number, (phrase, tokens) in enumerate(zip(phrases, encoded, strict=True)):
-            ids = tuple(token for token in tokens.ids if token not in self.separators)
-            if not ids:
+        for number, phrase in enumerate(phrases):
+            tokens = self._tokenizer.encode(phrase, add_special_tokens=False).ids
+            ids = tuple(token for token in tokens if token not in self.separators)
+            if set(ids) <= {self._unknown}:
                 raise ValueTypeError(
-                    f"the phrase {phrase!r} has no words to look for; leave it out"
+                    f"the phrase {phrase!r} has no word that this model knows; leave it out"
                 )
             self._check("phrase", phrase, ids)
             parts.setdefault(ids, (ids, (number,) * len(ids)))
@@ -181,8 +182,8 @@ class PromptWriter:
         return Prompt((*ids, self._end), (*places, 0), (*owners, -1))
 
 
-_CHUNK = re.compile(r"[^\s,;:!?()\[\]{}<>|\"“”„«»…]+")
-_EDGES = ".'`*_-/&\u2018\u2019\u2013\u2014"  # the last four: curly quotes, dashes
+_CHUNK = re.compile(r"[^\s,;:!?()\[\]{}<>|/\"“”„«»…—]+")
+_EDGES = ".'`*_-&\u2018\u2019\u2013"  # the last three: curly quotes, a dash
 
 
 def _words(text: str) -> Iterable[tuple[int, int]]:

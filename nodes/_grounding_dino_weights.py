@@ -87,18 +87,29 @@ def read_tokenizer(files: Mapping[str, Path]) -> Tokenizer:
 
 
 def read_config(entry: Checkpoint, files: Mapping[str, Path]) -> Any:
-    """Read the sizes of the network, a transformers configuration."""
+    """Read the sizes of the network, a transformers configuration.
+
+    Raises:
+        WeightsError: the network is of a kind that this family does not have.
+    """
     from transformers import AutoConfig
 
     fields: dict[str, Any] = {"model_type": "grounding-dino"}
     if "config.json" in files:
         fields |= json.loads(files["config.json"].read_text())
-    said = {name: value for name, value in entry.config.items() if name != "naming"}
-    if variant := said.pop("variant", None):
-        stages = {"model_type": "swin", "out_indices": [2, 3, 4]}
-        fields["backbone_config"] = stages | SWINS[variant]
-    fields |= said
-    return AutoConfig.for_model(**fields)
+    fields |= {name: value for name, value in entry.config.items() if name != "naming"}
+    variant = fields.pop("variant", "swin_t")
+    for what, given, known in (
+        ("model_type", fields["model_type"], NETWORKS),
+        ("variant", variant, SWINS),
+    ):
+        if given not in known:
+            raise WeightsError(
+                f"{entry.name}: expected a Grounding DINO with a {what} of {', '.join(known)}; "
+                f"got {given!r}"
+            )
+    swin = {"model_type": "swin", "out_indices": [2, 3, 4], **SWINS[variant]}
+    return AutoConfig.for_model(**{"backbone_config": swin, **fields})
 
 
 def read_weights(files: Mapping[str, Path]) -> Tensors:
