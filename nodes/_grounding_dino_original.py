@@ -116,7 +116,7 @@ def _library() -> Any:
     except ModuleNotFoundError as error:
         raise NodeError(
             f"grounding_dino.detect with backend 'original' needs groundingdino-py ({error}); "
-            "install it with: pip install 'visionweave[groundingdino]'"
+            "install it with: pip install 'visionweave[original]'"
         ) from None
     return groundingdino
 

@@ -222,7 +222,7 @@ def test_without_the_package_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "groundingdino.models.GroundingDINO", None)
-    with pytest.raises(NodeError, match=r"pip install 'visionweave\[groundingdino\]'"):
+    with pytest.raises(NodeError, match=r"pip install 'visionweave\[original\]'"):
         original._library()
 
 
