@@ -1,0 +1,87 @@
+"""`python -m training`: train a mini model, measure it, ship it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from training.loop import Run, Task
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+RUNS = Path(__file__).parent / "runs"
+MODELS = sorted(p.stem for p in (Path(__file__).parent / "models").glob("[a-z]*.py"))
+
+Name = Annotated[str, typer.Argument(help=f"one of {', '.join(MODELS)}")]
+
+
+def task_named(name: str) -> Task:
+    """Return the training of a model."""
+    if name not in MODELS:
+        raise typer.BadParameter(f"no model {name!r}; there are {', '.join(MODELS)}")
+    training: type[Task] = importlib.import_module(f"training.models.{name}").Training
+    return training()
+
+
+def run_of(name: str, images: int | None = None, batch: int | None = None) -> Run:
+    """Return the run of a model, longer or with other batches where asked."""
+    task = task_named(name)
+    wanted = {"images": images, "batch": batch}
+    changed = {key: value for key, value in wanted.items() if value is not None}
+    return Run(task, dataclasses.replace(task.schedule, **changed), RUNS / name)
+
+
+@app.command()
+def train(
+    name: Name,
+    images: Annotated[int | None, typer.Option(help="how many images in all")] = None,
+    batch: Annotated[int | None, typer.Option(help="how many at a time")] = None,
+    minutes: Annotated[float | None, typer.Option(help="stop after so many")] = None,
+    start: Annotated[Path | None, typer.Option(help="a relative's state.pt to begin with")] = None,
+    threads: Annotated[int, typer.Option(help="of the CPU")] = 1,
+    workers: Annotated[int, typer.Option(help="processes that make scenes ahead")] = 0,
+) -> None:
+    """Train a model, or go on with it; a stop at any moment loses at most two minutes."""
+    torch.set_num_threads(threads)
+    run = run_of(name, images, batch)
+    if run.resume():
+        print(f"{name}: goes on at step {run.step} of {run.schedule.steps}")
+    elif start is not None:
+        run.start_from(start)
+    run.train(minutes, workers)
+
+
+@app.command()
+def measure(
+    name: Name,
+    count: Annotated[int, typer.Option(help="how many unseen pictures per style")] = 500,
+    threads: Annotated[int, typer.Option(help="of the CPU")] = os.cpu_count() or 1,
+) -> None:
+    """Print what a trained model gets right on unseen pictures."""
+    torch.set_num_threads(threads)
+    run = run_of(name)
+    if not run.resume():
+        raise typer.BadParameter(f"{run.folder} holds no state: train it first")
+    print(json.dumps(run.measured(count), indent=2))
+
+
+@app.command()
+def ship(name: Name) -> None:
+    """Export a trained model into the package, with its row in weights.lock and its card."""
+    from training.ship import ship as put
+
+    run = run_of(name)
+    if not run.resume():
+        raise typer.BadParameter(f"{run.folder} holds no state: train it first")
+    put(name, run.task, run.averaged())
+
+
+if __name__ == "__main__":
+    app()
