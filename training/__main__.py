@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -70,6 +70,36 @@ def measure(
     if not run.resume():
         raise typer.BadParameter(f"{run.folder} holds no state: train it first")
     print(json.dumps(run.measured(count), indent=2))
+
+
+@app.command()
+def evaluate(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="models, or `chain`; all of them")
+    ] = None,
+    count: Annotated[int, typer.Option(help="how many unseen scenes per kind of style")] = 300,
+) -> None:
+    """Measure the shipped models through visionweave's nodes, and write figures and cards."""
+    from training.evaluate import MEASURES
+    from training.evaluate import evaluate as figures_of
+
+    for name in names or MEASURES:
+        if name not in MEASURES:
+            raise typer.BadParameter(f"nothing measures {name!r}; there are {', '.join(MEASURES)}")
+        found = figures_of(name, count, _told(name))
+        for row in found["figures"]:
+            held_out = "" if row["held_out"] is None else f"{row['held_out']:.3f}"
+            print(f"{name:15} {row['what']:70} {row['trained']:.3f}  {held_out:6} {row['goal']}")
+
+
+def _told(name: str) -> dict[str, Any]:
+    """What a run says of how it was made."""
+    state = RUNS / name / "state.pt"
+    if not state.exists():
+        return {}
+    facts = torch.load(state, map_location="cpu", weights_only=True)
+    images = facts["step"] * task_named(name).schedule.batch
+    return {"images": images, "minutes": facts["seconds"] / 60}
 
 
 @app.command()
