@@ -1,6 +1,6 @@
-"""The chaining API: write a pipeline in Python, run it on one picture and on a folder.
+"""Chaining: write a pipeline in Python, run it, and keep it as a file for the command line.
 
-python examples/chaining.py [PICTURES...]
+python examples/chaining.py [PICTURE]
 """
 
 from __future__ import annotations
@@ -21,23 +21,11 @@ overlay = image.Draw()(photo, masks=flagged.masks)
 pipeline = vw.Pipeline(masks=parts, cutouts=cutouts, overlay=overlay)
 print(pipeline)
 
-samples = sorted((Path(__file__).parent / "images").rglob("*.png"))
-pictures = [Path(argument) for argument in sys.argv[1:]] or samples
-
-# One picture.
-result = pipeline.run(photo=pictures[0])
+# It runs on one picture; examples/map_a_folder.py runs one on many.
+sample = Path(__file__).parent / "images" / "stickers" / "kitchen" / "breakfast.png"
+result = pipeline.run(photo=sys.argv[1] if len(sys.argv) > 1 else sample)
 for cutout in result["cutouts"]:
     print(f"{cutout.origin}: {cutout.rgba.shape[1]} x {cutout.rgba.shape[0]} pixels")
 
-# Many: a stream, in order, in bounded memory. A picture that fails does not stop the others.
-for result in pipeline.map(pictures):
-    print(f"{Path(result.name).name}: {len(result['masks'])} objects")
-    for failure in result.failures:
-        print(f"  {failure}")
-
-# A node called with values just runs.
-small = image.Resize(longest=100)(pictures[0])
-print(f"small: {small.size_wh[0]} x {small.size_wh[1]}")
-
-# The same graph as a pipeline file, for the command line.
+# The same graph as a pipeline file: visionweave run mine.yaml photos/ -o out/
 print(pipeline.to_yaml())

@@ -1,4 +1,4 @@
-"""Draws the sample pictures in `examples/images/`: sheets of stickers on a transparent background.
+"""Draws the sheets of stickers in `examples/images/stickers/`, on a transparent background.
 
     python examples/draw_samples.py [FOLDER]
 
@@ -115,4 +115,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images" / "stickers")

@@ -19,7 +19,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from ._regions import Pixels
 from ._sam_prompts import Answer, Asked
 
-__all__ = ["FoldedAttention", "SamNet", "painted"]
+__all__ = ["FoldedAttention", "FusedAttention", "SamNet", "painted"]
 
 
 class SamNet(nn.Module):
@@ -27,7 +27,8 @@ class SamNet(nn.Module):
 
     Args:
         sam: segment_anything's model.
-        fast_attention: whether its encoder's attention is replaced by `FoldedAttention`.
+        fast_attention: whether its encoder's attention is replaced by `FoldedAttention`, or by
+            `FusedAttention` where there are no relative positions.
     """
 
     def __init__(self, sam: Sam, fast_attention: bool) -> None:
@@ -36,8 +37,8 @@ class SamNet(nn.Module):
         self.side: int = sam.image_encoder.img_size
         self.register_buffer("places", sam.prompt_encoder.get_dense_pe(), persistent=False)
         for block in sam.image_encoder.blocks if fast_attention else ():
-            if block.attn.use_rel_pos:
-                block.attn = FoldedAttention(block.attn)
+            faster = FoldedAttention if block.attn.use_rel_pos else FusedAttention
+            block.attn = faster(block.attn)
 
     def encode(self, photos: Sequence[Pixels]) -> list[Tensor]:
         """Return the embedding of each photo, (C, h, w).
@@ -129,6 +130,26 @@ def _points(asked: list[Asked], device: torch.device) -> tuple[Tensor, Tensor] |
 
 def _stacked(parts: list[Any], device: torch.device) -> Tensor | None:
     return None if parts[0] is None else torch.tensor(np.stack(parts)).to(device)
+
+
+class FusedAttention(nn.Module):
+    """The encoder's attention without relative positions, by the fused kernel.
+
+    Args:
+        attention: segment_anything's, whose weights are shared.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self.qkv, self.proj, self.heads = attention.qkv, attention.proj, attention.num_heads
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Attend within each of (B, h, w, C)."""
+        qkv = self.qkv(cells).flatten(1, 2).unflatten(2, (3, self.heads, -1))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, n, h w, d) each
+        mixed = scaled_dot_product_attention(query, key, value)
+        result: Tensor = self.proj(mixed.transpose(1, 2).reshape(cells.shape))
+        return result
 
 
 class FoldedAttention(nn.Module):

@@ -35,7 +35,6 @@ class Recogniser(ModelNode):
     """A node of the family that looks at photos."""
 
     model: str
-    task = "tag2text"
     _config: Config
     _tagger: Tagger
 
@@ -45,7 +44,7 @@ class Recogniser(ModelNode):
 
     def load(self, runtime: Runtime) -> None:
         """Load the tagger, which all nodes of one checkpoint share."""
-        self._entry = checkpoint(self.model, family=self.task)
+        self._entry = checkpoint(self.model, family=self.spec.id)
         self._config = read_config(self._entry)
         self._check()
         self._files = verified_files(self._entry)

@@ -43,11 +43,9 @@ class Caption(Recogniser):
             around all; the published model was trained with 40.
     """
 
-    task = "tag2text.caption"
-
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         beams: Annotated[int, Field(ge=1)] = 3,
         max_length: Annotated[int, Field(ge=5, le=512)] = 50,
         min_length: Annotated[int, Field(ge=0, le=512)] = 10,
@@ -144,7 +142,7 @@ class FromCaption(ModelNode):
         vocabulary: another list, for which no checkpoint is needed.
     """
 
-    def __init__(self, model: str = "base", vocabulary: tuple[str, ...] | None = None) -> None:
+    def __init__(self, model: str = "mini", vocabulary: tuple[str, ...] | None = None) -> None:
         self.model = model
         self.vocabulary = vocabulary
 
@@ -153,7 +151,7 @@ class FromCaption(ModelNode):
         if self.vocabulary is not None:
             self._finder = Finder(self.vocabulary)
             return
-        entry = checkpoint(self.model, family="tag2text")
+        entry = checkpoint(self.model, family=self.spec.id)
         vocabulary = read_vocabulary(read_config(entry), verified_files(entry))
         names = zip(vocabulary.english, vocabulary.reported, strict=True)
         self._finder = Finder(name for name, reported in names if reported)

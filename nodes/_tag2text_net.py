@@ -87,9 +87,13 @@ class Tagger(nn.Module):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(B, S, S, 3) uint8 -> (B, T, W): first the mean of the backbone's tokens, then those."""
-        x = (pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-        seen = self.visual_encoder(x)
+        seen = self.visual_encoder(self.normalised(pixels))
         return torch.cat([seen.pooler_output[:, None], seen.last_hidden_state], 1)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(B, S, S, 3) uint8 -> (B, 3, S, S) float32, as the backbone wants them."""
+        x = pixels.permute(0, 3, 1, 2).float()
+        return x.div_(255).sub_(self.mean).div_(self.std)
 
     def score(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
         """(B, T, W) -> (B, C) float32 in [0, 1].

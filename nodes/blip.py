@@ -131,7 +131,7 @@ class Caption(BlipNode):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         beams: Beams = 3,
         max_tokens: Tokens = 20,
         min_tokens: Tokens = 1,
@@ -176,7 +176,7 @@ class Answer(BlipNode):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         beams: Beams = 3,
         max_tokens: Tokens = 10,
         min_tokens: Tokens = 1,
@@ -222,7 +222,7 @@ class Match(BlipNode):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         head: Literal["itm", "itc"] = "itm",
         background: Colour = "white",
     ) -> None:

@@ -59,7 +59,7 @@ class Segment(SamNode):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         multimask: bool = False,
         score: Literal["keep", "iou"] = "keep",
         mask_threshold: float = 0.0,
@@ -146,7 +146,7 @@ class Everything(SamNode):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         points_per_side: Annotated[int, Field(ge=1)] = 32,
         pred_iou_thresh: Share = 0.88,
         stability_score_thresh: Share = 0.95,

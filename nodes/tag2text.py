@@ -45,7 +45,7 @@ class Tag(Recogniser):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         language: Literal["en", "zh"] = "en",
         threshold: Share | None = None,
         most: Annotated[int, Field(ge=1)] | None = None,
@@ -102,7 +102,7 @@ class OpenSet(Recogniser):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         threshold: Share = 0.5,
         most: Annotated[int, Field(ge=1)] | None = None,
     ) -> None:

@@ -105,7 +105,7 @@ class Views(ModelNode):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         azimuths_deg: Annotated[tuple[Degrees, ...], Field(min_length=1)] = ALL_ROUND,
         elevations_deg: Elevation | tuple[Elevation, ...] | None = None,
         photo_elevation_deg: Elevation = 0.0,

@@ -35,7 +35,8 @@ def run_of(name: str, images: int | None = None, batch: int | None = None) -> Ru
     task = task_named(name)
     wanted = {"images": images, "batch": batch}
     changed = {key: value for key, value in wanted.items() if value is not None}
-    return Run(task, dataclasses.replace(task.schedule, **changed), RUNS / name)
+    task.schedule = dataclasses.replace(task.schedule, **changed)
+    return Run(task, task.schedule, RUNS / name)
 
 
 @app.command()
@@ -80,6 +81,7 @@ def evaluate(
     count: Annotated[int, typer.Option(help="how many unseen scenes per kind of style")] = 300,
 ) -> None:
     """Measure the shipped models through visionweave's nodes, and write figures and cards."""
+    from training.card import WORDS
     from training.evaluate import MEASURES
     from training.evaluate import evaluate as figures_of
 
@@ -87,9 +89,10 @@ def evaluate(
         if name not in MEASURES:
             raise typer.BadParameter(f"nothing measures {name!r}; there are {', '.join(MEASURES)}")
         found = figures_of(name, count, _told(name))
-        for row in found["figures"]:
-            held_out = "" if row["held_out"] is None else f"{row['held_out']:.3f}"
-            print(f"{name:15} {row['what']:70} {row['trained']:.3f}  {held_out:6} {row['goal']}")
+        for key, value in found["trained"].items():
+            what, goal = WORDS[name].get(key, (key, ""))
+            held_out = found["held_out"].get(key, float("nan"))
+            print(f"{name:15} {what:70} {value:.3f}  {held_out:.3f}  {goal}")
 
 
 def _told(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Changing settings of a pipeline from outside: `--set boxes.min_score=0.4`."""
+"""Changing a pipeline from outside: `--set boxes.min_score=0.4`, `--profile base`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from visionweave.errors import PipelineError, Problem, did_you_mean
+from visionweave.contract import ModelNode
+from visionweave.errors import PipelineError, Problem, WeightsError, did_you_mean
 from visionweave.graph import Graph
+from visionweave.weights.lock import Checkpoint, read_lock
+from visionweave.weights.lookup import PROFILES, checkpoint, is_profile
 
-__all__ = ["with_settings"]
+__all__ = ["checkpoints", "with_profile", "with_settings"]
 
 
 def with_settings(graph: Graph, settings: Mapping[str, Any]) -> Graph:
@@ -53,3 +56,53 @@ def with_settings(graph: Graph, settings: Mapping[str, Any]) -> Graph:
     if problems:
         raise PipelineError(problems)
     return dataclasses.replace(graph, steps=steps)
+
+
+def with_profile(graph: Graph, profile: str) -> Graph:
+    """Return the graph with the checkpoints of a profile.
+
+    A step whose model is named by a profile gets the other profile; one that names a checkpoint of
+    its own keeps that.
+
+    Raises:
+        WeightsError: there is no such profile.
+    """
+    if not is_profile(profile):
+        known = dict.fromkeys([*PROFILES, *read_lock().profiles])
+        hint = did_you_mean(profile, known) or f"there are {', '.join(known)}"
+        raise WeightsError(f"there is no profile {profile!r}; {hint}")
+    changes = {
+        f"{step}.model": profile for step, name in _models(graph).items() if is_profile(name)
+    }
+    return with_settings(graph, changes)
+
+
+def checkpoints(graph: Graph) -> dict[str, Checkpoint]:
+    """Return the checkpoint of every step that has one, by the step's name.
+
+    Nothing is read but the list of weights.
+
+    Raises:
+        WeightsError: some model has none. All that is wrong is said at once.
+    """
+    found, wrong = {}, []
+    for step, name in _models(graph).items():
+        try:
+            found[step] = checkpoint(name, graph.steps[step].node.spec.id)
+        except WeightsError as error:
+            wrong.append(f"step '{step}': {error}")
+    if wrong:
+        raise WeightsError("\n".join(wrong))
+    return found
+
+
+def _models(graph: Graph) -> dict[str, str]:
+    """What the setting `model` of each step says, where the list of weights knows the family."""
+    families = {entry.family for entry in read_lock().checkpoints.values()}
+    return {
+        name: str(step.node.settings["model"])
+        for name, step in graph.steps.items()
+        if isinstance(step.node, ModelNode)
+        and "model" in step.node.settings
+        and step.node.spec.id.partition(".")[0] in families
+    }

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from visionweave.canonical import canonical_form, graph_hash
 from visionweave.chain import trace
@@ -22,6 +22,7 @@ from visionweave.errors import (
 )
 from visionweave.execution.batching import Limits
 from visionweave.execution.executor import CHUNK, Options, Result, execute
+from visionweave.execution.keeper import Keeper
 from visionweave.execution.observe import Observer
 from visionweave.execution.plan import Plan, make_plan
 from visionweave.files.reader import parse_pipeline
@@ -30,6 +31,9 @@ from visionweave.graph import Graph, GraphInput, Ref, Step, infer
 from visionweave.runtime import Runtime
 from visionweave.types import PortType
 from visionweave.values import Value
+
+if TYPE_CHECKING:
+    from visionweave.cache import Cache
 
 __all__ = ["Pipeline", "ready_pipelines", "run_node"]
 
@@ -130,6 +134,18 @@ class Pipeline:
 
         return to_python(self.graph)
 
+    def with_profile(self, profile: str) -> Pipeline:
+        """Return the pipeline with the checkpoints of a profile: "mini", "base", "large".
+
+        A step that names a checkpoint of its own keeps it.
+
+        Raises:
+            WeightsError: there is no such profile.
+        """
+        from visionweave.overrides import with_profile
+
+        return self.from_graph(with_profile(self.graph, profile))
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the pipeline file, and return its path."""
         path = Path(path)
@@ -167,6 +183,7 @@ class Pipeline:
         device: str = "auto",
         precision: str = "auto",
         observers: Sequence[Observer] = (),
+        cache: Cache | None = None,
     ) -> Iterator[Result]:
         """Run on a stream of items, in order, in bounded memory.
 
@@ -178,6 +195,7 @@ class Pipeline:
             device: see `run`.
             precision: see `run`.
             observers: told what happens.
+            cache: where results of models are found and kept; None computes everything.
 
         Yields:
             A result for each item, also for one that failed: see `Result.ok`.
@@ -187,7 +205,9 @@ class Pipeline:
         """
         if chunk < 1 or (batch is not None and batch < 1):
             raise ValueError(f"chunk and batch are at least 1; got {chunk} and {batch}")
-        options = Options(Runtime.get(device, precision), chunk, Limits(batch), observers)
+        runtime = Runtime.get(device, precision)
+        keeper = Keeper() if cache is None else cache.keeper(self.graph, runtime)
+        options = Options(runtime, chunk, Limits(batch), observers, keeper)
         return execute(self.plan, items, options)
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from segment_anything.modeling.image_encoder import Attention
 from visionweave import Boxes, Image, Input, Masks, Pipeline, Points, Runtime
 from visionweave.nodes._sam_build_net import build, empty_sam
 from visionweave.nodes._sam_frame import Frame
-from visionweave.nodes._sam_net import FoldedAttention, SamNet
+from visionweave.nodes._sam_net import FoldedAttention, FusedAttention, SamNet
 from visionweave.nodes._sam_shape import SamShape
 from visionweave.nodes.sam import Everything, Segment
 from visionweave.testing import make_image
@@ -186,16 +186,16 @@ def test_the_published_attention_gives_the_same_masks(store: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [3, 8])
-def test_folded_attention_equals_the_published_one(side: int) -> None:
+@pytest.mark.parametrize("fast", [FoldedAttention, FusedAttention])
+def test_fast_attention_equals_the_published_one(fast: type[torch.nn.Module], side: int) -> None:
     torch.manual_seed(side)
-    published = Attention(32, 4, use_rel_pos=True, input_size=(side, side))
+    relative = fast is FoldedAttention
+    published = Attention(32, 4, use_rel_pos=relative, input_size=(side, side))
     for parameter in published.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     cells = torch.randn(2, side, side, 32)
     with torch.inference_mode():
-        torch.testing.assert_close(
-            FoldedAttention(published)(cells), published(cells), rtol=1e-5, atol=1e-5
-        )
+        torch.testing.assert_close(fast(published)(cells), published(cells), rtol=1e-5, atol=3e-5)
 
 
 def test_the_encoder_with_folded_attention_equals_the_published_one(sam: Sam) -> None:

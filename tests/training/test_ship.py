@@ -169,12 +169,13 @@ def test_the_card_says_what_is_known_and_what_is_not(root: Path) -> None:
     assert "Twemoji (CC-BY-4.0)" in text
     figures = root / "training" / "figures"
     figures.mkdir(parents=True)
-    figure = {"what": "top-1", "trained": 0.7512, "held_out": None, "goal": "0.75 / 0.35"}
-    facts = {"images": 1000, "minutes": 3.4, "machine": "one thread", "figures": [figure]}
+    facts = {"images": 1000, "minutes": 3.4, "machine": "one thread"}
+    facts |= {"trained": {"top1": 0.7512, "odd": 1}, "held_out": {"top5": 0.5}}
     (figures / "clip.json").write_text(json.dumps(facts))
     assert write_card("clip", Task(), root) == card
     text = card.read_text()
-    assert "| top-1 | 0.751 | – | 0.75 / 0.35 |" in text
+    assert "one object | 0.751 | - | 0.75 / 0.35 |" in text
+    assert "| odd | 1 | - |  |\n| right name among the first five | - | 0.5 | 0.92" in text
     assert "1,000 images, 3 minutes, one thread." in text
     assert "$" not in text
 

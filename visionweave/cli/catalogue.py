@@ -15,6 +15,7 @@ from visionweave.pipeline import ready_pipelines
 from visionweave.registry import find_node, node_ids
 from visionweave.settings import describe_setting
 from visionweave.weights import checkpoint
+from visionweave.weights.lookup import ABOUT_MINI
 
 __all__ = ["all_nodes", "node_json", "node_page", "node_table", "pipeline_table"]
 
@@ -102,7 +103,8 @@ def _model(spec: NodeSpec, name: str) -> str:
         entry = checkpoint(name, spec.id)
     except WeightsError:  # a node of another package may keep its weights elsewhere
         return name
-    return f"{name}: {entry.name}, {entry.license}, commercial use: {entry.commercial}"
+    about = f"; {ABOUT_MINI}" if entry.shipped else ""
+    return f"{name}: {entry.name}, {entry.license}, commercial use: {entry.commercial}{about}"
 
 
 def _table(*columns: str) -> Table:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from visionweave.cli.profile import Profile, announce
+
 if TYPE_CHECKING:
     from visionweave.graph import GraphInput
     from visionweave.jobs.job import Job, Summary
@@ -38,6 +40,7 @@ def run(
         list[str] | None,
         typer.Option("--set", "-s", metavar="STEP.SETTING=VALUE", help="Change a step's setting."),
     ] = None,
+    profile: Profile = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")
     ] = False,
@@ -62,6 +65,7 @@ def run(
     visionweave run thumbnails photos/ more/*.jpg -o out/
     visionweave run thumbnails "photos/**/*.tif" -o out/ --set small.longest=256
     visionweave run mine.yaml photos/ -o out/ -i phrases="red apple, cat"
+    visionweave run objects-to-3d photos/ -o out/ --profile base
     """
     from visionweave.cli.progress import Progress
     from visionweave.execution.executor import CHUNK
@@ -71,7 +75,7 @@ def run(
         import PIL.Image
 
         PIL.Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6 / 2)  # Pillow refuses twice this
-    pipeline = _pipeline(name, settings or [])
+    pipeline = _pipeline(name, profile, settings or [])
     given = {key: _input(pipeline.inputs, key, value) for key, value in map(_pair, inputs or [])}
     job = Job(
         name,
@@ -86,17 +90,20 @@ def run(
         device,
         precision,
     )
+    announce(pipeline.graph)
     with Progress(len(job.photos) or 1) as progress:
         summary = run_job(job, [progress])
     _report(job, summary)
     return summary.exit_code
 
 
-def _pipeline(name: str, settings: list[str]) -> Pipeline:
+def _pipeline(name: str, profile: str | None, settings: list[str]) -> Pipeline:
     from visionweave.overrides import with_settings
     from visionweave.pipeline import Pipeline
 
     pipeline = Pipeline.load(name)
+    if profile is not None:
+        pipeline = pipeline.with_profile(profile)
     changes = {key: _scalar(value) for key, value in map(_pair, settings)}
     return Pipeline.from_graph(with_settings(pipeline.graph, changes)) if changes else pipeline
 

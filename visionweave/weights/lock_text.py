@@ -1,18 +1,18 @@
-"""Writing the user's own list of weights."""
+"""Writing lists of weights."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from visionweave.atomic import write_atomic
 from visionweave.weights.download import Watcher, alone, disk_errors
 from visionweave.weights.lock import Checkpoint, Lock, parse_lock, user_lock, user_lock_path
 
-__all__ = ["lock_text", "write_entry"]
+__all__ = ["checkpoint_text", "lock_text", "profile_text", "write_entry"]
 
 _HEADER = """\
 # Your own list of weights, laid over the one that comes with visionweave.
@@ -36,21 +36,32 @@ def write_entry(checkpoint: Checkpoint) -> None:
 
 def lock_text(lock: Lock) -> str:
     """Return a list of weights as TOML."""
-    parts = [_HEADER]
-    for checkpoint in lock.checkpoints.values():
-        parts.append(_table(f"checkpoint.{_text(checkpoint.name)}", _facts(checkpoint)))
-    for name, chosen in lock.profiles.items():
-        parts.append(_table(f"profiles.{_key(name)}", chosen))
+    parts = [_HEADER, *map(checkpoint_text, lock.checkpoints.values())]
+    parts += [profile_text(name, chosen) for name, chosen in lock.profiles.items()]
     return "\n".join(parts)
 
 
-def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+def checkpoint_text(checkpoint: Checkpoint) -> str:
+    """Return the table of one checkpoint as TOML, without a blank line in it."""
     facts = {key: fact for key, fact in dataclasses.asdict(checkpoint).items() if key != "name"}
-    return {key: fact for key, fact in facts.items() if fact not in ("", False, {})}
+    told = {key: fact for key, fact in facts.items() if fact not in ("", False, {})}
+    return _table(f"checkpoint.{_text(checkpoint.name)}", told)
+
+
+def profile_text(name: str, chosen: Mapping[str, str]) -> str:
+    """Return the table of one profile as TOML, without a blank line in it."""
+    return _table(f"profiles.{_key(name)}", chosen)
 
 
 def _table(title: str, facts: Mapping[str, Any]) -> str:
-    return "\n".join([f"[{title}]", *(f"{_key(k)} = {_value(v)}" for k, v in facts.items()), ""])
+    lines = (f"{_key(k)} = {_files(v) if k == 'files' else _value(v)}" for k, v in facts.items())
+    return "\n".join([f"[{title}]", *lines, ""])
+
+
+def _files(files: Sequence[Mapping[str, Any]]) -> str:
+    """The files of a checkpoint, each on a line of its own."""
+    known = ({key: fact for key, fact in file.items() if fact != ""} for file in files)
+    return "\n".join(["[", *(f"  {_value(file)}," for file in known), "]"])
 
 
 def _value(value: Any) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from visionweave.errors import WeightsError, did_you_mean
 from visionweave.weights.lock import Checkpoint, Lock, read_lock
 
-__all__ = ["PROFILES", "checkpoint", "listed", "profiles_of"]
+__all__ = ["ABOUT_MINI", "PROFILES", "checkpoint", "is_profile", "listed", "profiles_of"]
 
 PROFILES = ("mini", "base", "large")
-"""The profiles that visionweave speaks of; a user's list may name more."""
+"""The profiles that visionweave speaks of, the default first; a user's list may name more."""
+
+ABOUT_MINI = "small models that come with visionweave: they know stickers, not photographs"
+"""What must be said wherever the profile mini is used."""
 
 
 def checkpoint(name: str, family: str) -> Checkpoint:
@@ -28,11 +31,10 @@ def checkpoint(name: str, family: str) -> Checkpoint:
     if name in lock.checkpoints:
         found = lock.checkpoints[name]
     elif name in PROFILES or name in lock.profiles:
-        chosen = lock.profiles.get(name, {})
-        target = chosen.get(family) or chosen.get(stem)
+        target = _member(name, family, lock)
         if target is None:
             raise WeightsError(
-                f"profile {name} names no checkpoint for {family}; {_choices(lock, stem)}"
+                f"profile {name} has no checkpoint for {family}; {_way_out(family, lock)}"
             )
         found = listed(target, lock)
     else:
@@ -60,9 +62,33 @@ def listed(name: str, lock: Lock | None = None) -> Checkpoint:
     return lock.checkpoints[name]
 
 
+def is_profile(name: str) -> bool:
+    """Whether a model setting names a profile, not a checkpoint."""
+    lock = read_lock()
+    return name not in lock.checkpoints and (name in PROFILES or name in lock.profiles)
+
+
 def profiles_of(name: str, lock: Lock) -> list[str]:
     """Return the names of the profiles that a checkpoint belongs to."""
     return [profile for profile, chosen in lock.profiles.items() if name in chosen.values()]
+
+
+def _member(profile: str, family: str, lock: Lock) -> str | None:
+    """The checkpoint that a profile names for a family, or for a task of it."""
+    chosen = lock.profiles.get(profile, {})
+    return chosen.get(family, chosen.get(family.partition(".")[0]))
+
+
+def _way_out(family: str, lock: Lock) -> str:
+    """How else to come by a checkpoint of a family: the first profile that has one, else a name."""
+    for profile in lock.profiles:
+        target = _member(profile, family, lock)
+        if target is not None:
+            return (
+                f"profile {profile} has {target}: choose it with --profile {profile}, or with the "
+                f"setting 'model: {profile}', once it is fetched: visionweave weights pull {target}"
+            )
+    return _choices(lock, family.partition(".")[0])
 
 
 def _unknown(name: str, lock: Lock, family: str = "") -> WeightsError:
@@ -76,7 +102,7 @@ def _unknown(name: str, lock: Lock, family: str = "") -> WeightsError:
 
 def _choices(lock: Lock, family: str) -> str:
     names = [name for name, each in lock.checkpoints.items() if each.family == family]
-    profiles = [name for name, chosen in lock.profiles.items() if family in chosen]
+    profiles = [name for name in lock.profiles if _member(name, family, lock)]
     if not names:
         return f"none is listed for {family}"
     also = f"; or a profile: {', '.join(profiles)}" if profiles else ""

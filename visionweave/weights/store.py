@@ -16,6 +16,7 @@ __all__ = [
     "check_files",
     "checkpoint_size",
     "folder_of",
+    "missing_text",
     "receipts_of",
     "size_text",
     "state_of",
@@ -48,15 +49,22 @@ def verified_files(checkpoint: Checkpoint) -> dict[str, Path]:
         WeightsError: a file is missing, or is another than the list says; its hash is not known;
             or the licence restricts use and was not accepted.
     """
-    folder = folder_of(checkpoint)
-    missing = [file.name for file in checkpoint.files if not (folder / file.name).is_file()]
-    if missing:
-        raise WeightsError(_missing(checkpoint, missing))
+    lacks = missing_text(checkpoint)
+    if lacks:
+        raise WeightsError(lacks)
     require_license(checkpoint)
     wrong = check_files(checkpoint)
     if wrong:
         raise WeightsError("\n".join(wrong))
+    folder = folder_of(checkpoint)
     return {file.name: folder / file.name for file in checkpoint.files}
+
+
+def missing_text(checkpoint: Checkpoint) -> str:
+    """Say which files of a checkpoint are missing, and how to get them; "" when none is."""
+    folder = folder_of(checkpoint)
+    missing = [file.name for file in checkpoint.files if not (folder / file.name).is_file()]
+    return _missing(checkpoint, missing) if missing else ""
 
 
 def check_files(checkpoint: Checkpoint, *, again: bool = False) -> list[str]:
