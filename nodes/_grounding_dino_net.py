@@ -51,16 +51,23 @@ class Detector:
 
     def look(self, pixels: Tensor) -> list[Scene]:
         """Return the feature maps of photos, (B, H, W, 3) uint8, all of one size."""
-        model = self.network.model
+        maps = self._project(self._features(pixels))
+        return [tuple(level[photo].float() for level in maps) for photo in range(len(pixels))]
+
+    def _features(self, pixels: Tensor) -> list[Tensor]:
+        """What the image backbone makes of (B, H, W, 3) uint8: maps (B, own C, h, w)."""
         photos = normalised(pixels.to(self.network.device), self._mean, self._std)
-        found = list(model.backbone.conv_encoder.model(photos).feature_maps)
-        projections = list(model.input_proj_vision)
+        return list(self.network.model.backbone.conv_encoder.model(photos).feature_maps)
+
+    def _project(self, found: list[Tensor]) -> list[Tensor]:
+        """From the backbone's maps to those of the network, (B, C, h, w)."""
+        projections = list(self.network.model.input_proj_vision)
         maps = [project(source) for project, source in zip(projections, found, strict=False)]
         coarse = found[-1]  # maps coarser than the backbone's are each made of the one before
         for project in projections[len(found) :]:
             coarse = project(coarse)
             maps.append(coarse)
-        return [tuple(level[photo].float() for level in maps) for photo in range(len(photos))]
+        return maps
 
     def read(self, prompt: Prompt) -> Words:
         """Return the text features of a prompt; no part of it sees another."""
@@ -83,37 +90,30 @@ class Detector:
             logits: (B, Q, T) fp32, how well each query fits each token; -inf beyond a prompt's end.
             boxes: (B, Q, 4) fp32, the centre's x and y, width and height, as parts of the photo.
         """
-        model = self.network.model
         maps = [torch.stack(level) for level in zip(*scenes, strict=True)]
-        geometry = _geometry(maps)
         text = pad_sequence([each.features for each in words], batch_first=True)
+        # Each token of the padding is a part of its own, at place 0.
+        places = pad_sequence([each.places for each in words], batch_first=True)
         lengths = [[len(each.places)] for each in words]
         is_token = torch.arange(text.shape[1]) < torch.tensor(lengths)
         is_token = is_token.to(text.device)
-        vision, text = self._encode(maps, text, is_token, words, geometry)
-        start = self._propose(vision, text, is_token, geometry["spatial_shapes_list"])
-        decoded = model.decoder(
-            inputs_embeds=model.query_position_embeddings.weight.expand(len(maps[0]), -1, -1),
-            vision_encoder_hidden_states=vision,
-            text_encoder_hidden_states=text,
-            text_encoder_attention_mask=~is_token,
-            reference_points=start,
-            **geometry,
-        )
-        return self._answer(decoded, start, text, is_token)
+        geometry = geometry_of(maps)
+        vision, text = self._encode(maps, text, places, is_token, geometry)
+        fit, moved = self._propose(vision, text, is_token, geometry)
+        start = self._best(fit, moved)
+        decoded = self._decode(start, vision, text, is_token, geometry)
+        return self._answer(decoded, -1, start, text, is_token)
 
     def _encode(
         self,
         maps: list[Tensor],
         text: Tensor,
+        places: Tensor,
         is_token: Tensor,
-        words: list[Words],
         geometry: dict[str, Any],
     ) -> tuple[Tensor, Tensor]:
         """Let photos and texts see each other; return (B, N, C) and (B, T, C)."""
         vision = torch.cat([level.flatten(2).mT for level in maps], dim=1)
-        # Each token of the padding is a part of its own, at place 0.
-        places = pad_sequence([each.places for each in words], batch_first=True)
         encoded = self.network.model.encoder(
             vision_features=vision,
             vision_attention_mask=_nowhere(vision),
@@ -137,33 +137,60 @@ class Detector:
         return torch.cat(codes, dim=1)
 
     def _propose(
-        self, vision: Tensor, text: Tensor, is_token: Tensor, shapes: list[tuple[int, int]]
-    ) -> Tensor:
-        """Return for each query the place to start from, (B, Q, 4): the cells that fit best."""
-        model, count = self.network.model, self.network.config.num_queries
+        self, vision: Tensor, text: Tensor, is_token: Tensor, geometry: dict[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        """Return what each cell proposes: its fit to each token, (B, N, T), and a box, (B, N, 4).
+
+        Boxes here are logits of what `detect` returns.
+        """
+        model = self.network.model
         with _exact(vision):
             cells, places = model.generate_encoder_output_proposals(
-                vision, _nowhere(vision), shapes
+                vision, _nowhere(vision), geometry["spatial_shapes_list"]
             )
-            fit = model.encoder_output_class_embed(cells, text, is_token).amax(-1)
-            best = fit.topk(min(count, fit.shape[1])).indices
-            # A photo of a few pixels has fewer cells than there are queries: once more around.
-            best = best[:, torch.arange(count, device=best.device) % best.shape[1], None]
-            moved = model.encoder_output_bbox_embed(cells) + places
-            start: Tensor = moved.gather(1, best.expand(-1, -1, 4)).sigmoid()
-            return start
+            fit = model.encoder_output_class_embed(cells, text, is_token)[:, :, : text.shape[1]]
+            return fit, model.encoder_output_bbox_embed(cells) + places
+
+    def _best(self, fit: Tensor, moved: Tensor) -> Tensor:
+        """Return for each query the place to start from, (B, Q, 4): the cells that fit best."""
+        count = self.network.config.num_queries
+        best = fit.amax(-1).topk(min(count, fit.shape[1])).indices
+        # A photo of a few pixels has fewer cells than there are queries: once more around.
+        best = best[:, torch.arange(count, device=best.device) % best.shape[1], None]
+        return moved.gather(1, best.expand(-1, -1, 4)).sigmoid()
+
+    def _decode(
+        self,
+        start: Tensor,
+        vision: Tensor,
+        text: Tensor,
+        is_token: Tensor,
+        geometry: dict[str, Any],
+        **more: Any,
+    ) -> Any:
+        """Refine the queries layer by layer; return the library's record of it."""
+        queries = self.network.model.query_position_embeddings.weight
+        return self.network.model.decoder(
+            inputs_embeds=queries.expand(len(start), -1, -1),
+            vision_encoder_hidden_states=vision,
+            text_encoder_hidden_states=text,
+            text_encoder_attention_mask=~is_token,
+            reference_points=start,
+            **geometry,
+            **more,
+        )
 
     def _answer(
-        self, decoded: Any, start: Tensor, text: Tensor, is_token: Tensor
+        self, decoded: Any, layer: int, start: Tensor, text: Tensor, is_token: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return logits and boxes of the last layer; its boxes refine those of the one before."""
-        before = decoded.intermediate_reference_points
-        reference = before[:, -2] if before.shape[1] > 1 else start
-        hidden = decoded.last_hidden_state
+        """Return logits and boxes of a layer; its boxes refine those of the one before."""
+        hidden = decoded.intermediate_hidden_states[:, layer]
+        references = torch.cat([start[:, None], decoded.intermediate_reference_points[:, :-1]], 1)
         with _exact(hidden):
-            logits = self.network.class_embed[-1](hidden, text, is_token)[:, :, : text.shape[1]]
-            boxes = self.network.bbox_embed[-1](hidden) + torch.logit(reference, eps=1e-5)
-            return logits, boxes.sigmoid()
+            logits = self.network.class_embed[layer](hidden, text, is_token)
+            moved = self.network.bbox_embed[layer](hidden)
+            boxes = moved + torch.logit(references[:, layer], eps=1e-5)
+            return logits[:, :, : text.shape[1]], boxes.sigmoid()
 
 
 def normalised(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
@@ -179,7 +206,7 @@ def _same_part(places: Tensor) -> Tensor:
     return part[:, :, None] == part[:, None, :]
 
 
-def _geometry(maps: list[Tensor]) -> dict[str, Any]:
+def geometry_of(maps: list[Tensor]) -> dict[str, Any]:
     """The sizes of the maps as the layers want them; all of every map is photo."""
     shapes = [(level.shape[2], level.shape[3]) for level in maps]
     sizes = torch.tensor(shapes, device=maps[0].device)

@@ -18,12 +18,17 @@ R = TypeVar("R")
 
 
 class Preparation(NamedTuple):
-    """How photos are prepared: resized to `short` and at most `long`; mean and spread of R G B."""
+    """How photos are prepared: resized to `short` and at most `long`; mean and spread of R G B.
+
+    With a `step` the sides are multiples of it, for networks whose cells are large beside a photo:
+    a last cell that reaches far beyond the edge would put its neighbours beside their places.
+    """
 
     short: int = 800
     long: int = 1333
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    step: int = 1
 
     @property
     def fit(self) -> Fit:
@@ -33,7 +38,8 @@ class Preparation(NamedTuple):
 
 def prepared(image: Image, preparation: Preparation) -> Pixels:
     """Return a photo resized for the model, (H, W, 3) uint8."""
-    height, width = resized_hw(image.image_hw, preparation.short, preparation.long)
+    sides = resized_hw(image.image_hw, preparation.short, preparation.long)
+    height, width = (_stepped(side, preparation.step) for side in sides)
     pixels = PIL.Image.fromarray(image.shrunk(preparation.fit))
     return np.asarray(pixels.resize((width, height), Resampling.BILINEAR))
 
@@ -49,6 +55,10 @@ def resized_hw(image_hw: tuple[int, int], short: int, long: int) -> tuple[int, i
         side = long * least / most
     sides = max(1, round(side)), max(1, int(side * most / least))
     return sides if image_hw[0] <= image_hw[1] else sides[::-1]
+
+
+def _stepped(side: int, step: int) -> int:
+    return max(1, round(side / step)) * step
 
 
 def by_size(

@@ -54,7 +54,8 @@ def read_preparation(files: Mapping[str, Path]) -> Preparation:
     said = json.loads(files["preprocessor_config.json"].read_text())
     size = said["size"]
     mean, std = tuple(said["image_mean"]), tuple(said["image_std"])
-    return Preparation(size["shortest_edge"], size["longest_edge"], mean, std)
+    step = said.get("size_divisor", 1)
+    return Preparation(size["shortest_edge"], size["longest_edge"], mean, std, step)
 
 
 def read_tokenizer(files: Mapping[str, Path]) -> Tokenizer:

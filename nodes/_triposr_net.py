@@ -38,8 +38,8 @@ class TripoSR(nn.Module):
         """(B, image_size, image_size, 3) RGB in [0, 1] to planes (B, 3, F, Q, Q)."""
         context = self.image_tokenizer["model"](images.permute(0, 3, 1, 2))
         embeddings = self.tokenizer["embeddings"]
-        tokens = embeddings.transpose(0, 1).flatten(1).expand(len(images), -1, -1)  # B C T
-        tokens = self.backbone(tokens, context)
+        # The same for all images, until they meet the image's tokens: computed once for all.
+        tokens = self.backbone(embeddings.transpose(0, 1).flatten(1)[None], context)  # B C T
         grids = tokens.unflatten(2, embeddings.shape[:1] + embeddings.shape[2:])  # B C 3 P P
         planes = self.post_processor["upsample"](grids.transpose(1, 2).flatten(0, 1))
         return planes.unflatten(0, (-1, 3)).float()
@@ -128,7 +128,7 @@ class Backbone(nn.Module):
         self.proj_out = nn.Linear(config.width, config.width)
 
     def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
-        """(B, C, T) and (B, N, width) to (B, C, T)."""
+        """(1 or B, C, T) and (B, N, width) to (B, C, T)."""
         hidden = self.proj_in(self.norm(tokens).transpose(1, 2)).float()
         for block in self.transformer_blocks:
             hidden = block(hidden, context)
@@ -157,7 +157,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention of (B, T, C) tokens to (B, N, context) ones."""
+    """Attention of (1 or B, T, C) tokens to (B, N, context) ones."""
 
     def __init__(self, width: int, context: int, heads: int) -> None:
         super().__init__()
@@ -209,7 +209,8 @@ class Field(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Attention in `heads` parts: (B, T, C), (B, N, C), (B, N, C) to (B, T, C)."""
+    """Attention in `heads` parts: (1 or B, T, C), (B, N, C), (B, N, C) to (B, T, C)."""
+    query = query.expand(len(key), -1, -1)
     parts = (each.unflatten(2, (heads, -1)).transpose(1, 2) for each in (query, key, value))
     return F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
 

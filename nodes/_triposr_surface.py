@@ -11,9 +11,9 @@ __all__ = ["extract", "to_gltf"]
 
 Floats = npt.NDArray[np.float32]
 
-DENSEST = 1e3
-"""Densities are cut off at this many thresholds. More would move no vertex by 0.1% of a cell, but
-gather vertices in one place as far as float32 can tell, or make them infinite."""
+REACH = 7.0
+"""Log densities are cut off so far above and below the threshold's: e^7, about a thousand times.
+What is empty has no logarithm, and very large ones would gather vertices in one place."""
 
 
 def extract(
@@ -21,8 +21,10 @@ def extract(
 ) -> tuple[Floats, npt.NDArray[np.int32]]:
     """Find the surface where the density crosses a threshold, by marching cubes.
 
-    Outside of the volume there is nothing, so that what reaches its border is closed there (up to
-    one cell beyond it).
+    Between two points of the grid the density is taken to grow exponentially, as the field makes it
+    do: taken to grow linearly, it would pass the threshold right beside the emptier point, and the
+    solid would gain up to half a cell all around. Outside of the volume there is nothing, so that
+    what reaches its border is closed there (up to one cell beyond it).
 
     Args:
         density: (R, R, R) on axes x, y, z from -radius to +radius.
@@ -43,8 +45,10 @@ def extract(
         )
     from skimage.measure import marching_cubes  # half a second to import
 
-    padded = np.pad(np.minimum(density, DENSEST * threshold), 1)
-    places, faces, _, _ = marching_cubes(padded, threshold)
+    with np.errstate(divide="ignore"):  # an empty place has none
+        above = np.log(density / np.float32(threshold)).clip(-REACH, REACH)
+    padded = np.pad(above, 1, constant_values=-REACH)
+    places, faces, _, _ = marching_cubes(padded, 0.0)
     vertices = (places - 1) * (2 * radius / (len(density) - 1)) - radius
     # It winds its faces the other way round.
     return vertices.astype(np.float32), faces[:, ::-1].astype(np.int32)

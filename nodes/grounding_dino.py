@@ -64,7 +64,7 @@ class Detect(ModelNode):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         box_threshold: Share = 0.35,
         text_threshold: Share = 0.25,
         nms: Share | None = None,

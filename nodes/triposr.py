@@ -61,7 +61,7 @@ class Mesh(ModelNode):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         resolution: Annotated[int, Field(ge=8, le=1024)] | None = None,
         foreground_ratio: Annotated[float, Field(ge=0.1, le=1)] = 0.85,
         colours: bool = True,

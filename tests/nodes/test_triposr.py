@@ -203,10 +203,16 @@ def axes(resolution: int = 48) -> list[npt.NDArray[Any]]:
 def test_a_ball_becomes_a_closed_surface_that_faces_outwards() -> None:
     x, y, z = axes()
     vertices, faces = extract(volume_of(np.sqrt(x**2 + y**2 + z**2) - 0.6), 25, 0.87)
-    np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 0.6, atol=0.01)
+    np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 0.6, atol=0.002)
     ball = trimesh.Trimesh(vertices, faces, process=False)
     assert ball.is_watertight
-    assert ball.volume == pytest.approx(4 / 3 * math.pi * 0.6**3, rel=0.02)  # positive: outwards
+    assert ball.volume == pytest.approx(4 / 3 * math.pi * 0.6**3, rel=0.005)  # positive: outwards
+
+
+def test_the_surface_of_a_coarse_grid_is_no_larger_than_that_of_a_fine_one() -> None:
+    x, y, z = axes(16)
+    vertices, _ = extract(volume_of(np.sqrt(x**2 + y**2 + z**2) - 0.6), 25, 0.87)
+    np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 0.6, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +312,7 @@ def test_the_silhouette_is_what_tripo_sr_itself_would_draw() -> None:
 def two_balls(x: Any, y: Any, z: Any) -> npt.NDArray[np.float32]:
     large = np.sqrt(x**2 + (y + 0.15) ** 2 + z**2) - 0.4
     small = np.sqrt((x - 0.3) ** 2 + (y - 0.3) ** 2 + (z - 0.3) ** 2) - 0.2
-    return volume_of(np.minimum(large, small), steepness=150)
+    return volume_of(np.minimum(large, small), steepness=200)
 
 
 def opacity(density: Any, size: int) -> npt.NDArray[Any]:

@@ -124,8 +124,12 @@ def _balls(radius: Floats) -> Floats:
 
 def _sampled(grid: Floats, places: Floats) -> Floats:
     """Bilinear values of a grid (S, S[, 3]) at columns and rows (M, 2); beyond it, its border."""
-    across, down = (np.ascontiguousarray(each)[None] for each in places.T)
-    found: Floats = cv2.remap(
-        grid, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )[0]
+    side = len(grid)
+    inside = places.clip(0, side - 1)
+    first = np.minimum(inside.astype(np.intp), side - 2)
+    right, down = (inside - first).T.reshape(2, -1, *[1] * (grid.ndim - 2))
+    flat, corner = grid.reshape(side * side, *grid.shape[2:]), first[:, 1] * side + first[:, 0]
+    above = flat[corner] * (1 - right) + flat[corner + 1] * right
+    below = flat[corner + side] * (1 - right) + flat[corner + side + 1] * right
+    found: Floats = above * (1 - down) + below * down
     return found

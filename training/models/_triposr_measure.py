@@ -26,10 +26,10 @@ __all__ = ["drawings", "iou", "mesh_of", "silhouette_iou", "solids"]
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
-PLACES = 16_384
+PLACES = 8192
 """At so many points, anywhere in the cube, volumes are compared."""
 THRESHOLD = 25.0
-SIDE = 128
+SIDE = 96
 """Of the pictures in which silhouettes are compared."""
 _SEED = 20261122
 

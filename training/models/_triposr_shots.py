@@ -23,7 +23,9 @@ __all__ = ["Shot", "placed_solid", "shot", "take"]
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
-RUNS = Path(__file__).parents[1] / "runs" / "triposr-solids"
+FOLDER = Path(__file__).parents[1] / "runs" / "triposr-solids"
+"""Where shots are kept; not committed."""
+
 POINTS = 6144
 NEAR = 0.04
 """How far from the surface the nearer half of the points may lie."""
@@ -70,9 +72,9 @@ class Shot:
         return Shot(normals @ matrix, materials, self.points @ matrix, self.distances, self.owners)
 
 
-def shot(split: str, number: int, side: int, radius: float, folder: Path = RUNS) -> Shot:
+def shot(split: str, number: int, side: int, radius: float) -> Shot:
     """Return shot `number` of "train" or "test", from disk where it has been taken before."""
-    path = folder / f"{split}-{side}-{radius:g}-v{_VERSION}" / f"{number:05d}.npz"
+    path = FOLDER / f"{split}-{side}-{radius:g}-v{_VERSION}" / f"{number:05d}.npz"
     try:
         with np.load(path) as kept:
             normals = kept["normals"].astype(np.float32) / 127
@@ -92,7 +94,7 @@ def shot(split: str, number: int, side: int, radius: float, folder: Path = RUNS)
             owners=taken.owners,
         )
     partial.replace(path)
-    return shot(split, number, side, radius, folder)
+    return shot(split, number, side, radius)
 
 
 def placed_solid(split: str, number: int) -> Solid:
