@@ -10,79 +10,26 @@ Shapes: N pictures or phrases, D numbers in an embedding, L tokens, S pixels at 
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from visionweave import Cutout, Embedding, Fit, Image, ModelNode, Runtime, Tags, Text, batched, node
-from visionweave.weights import checkpoint
+from visionweave import Cutout, Embedding, Image, Runtime, Tags, Text, node
 
-from ._clip_model import Clip, Vector, Vectors, fill, image_size, load_clip, pooled
-from ._clip_view import Pixels, squared
-from ._paint import Colour, parse_colour
+from ._clip_model import fill, pooled
+from ._clip_node import LICENSE, PAPER, ClipNode, Share
+from ._clip_search import Search
+from ._paint import Colour
 
-__all__ = ["Classify", "ClipNode", "Embed", "Rank"]
-
-PAPER, LICENSE = "Radford et al. 2021, arXiv:2103.00020", "MIT"
+__all__ = ["Classify", "ClipNode", "Embed", "Rank", "Search"]
 
 TEMPLATE = "a photo of a {}"
 """The prompt of the paper's section 3.1.4."""
 
 Most = Annotated[int, Field(ge=1)] | None
-Share = Annotated[float, Field(ge=0, le=1)]
 Templates = str | tuple[str, ...]
-
-
-class ClipNode(ModelNode):
-    """What the nodes of this family have in common: the model, and its two encoders.
-
-    `model` is a checkpoint's name or a profile's; `background` is what cutouts are laid on.
-    """
-
-    truncate = False
-
-    def __init__(self, model: str, background: str) -> None:
-        self.model = model
-        self.background = parse_colour(background)
-
-    def load(self, runtime: Runtime) -> None:
-        """Load the checkpoint, once for all nodes that use it."""
-        self.clip: Clip = load_clip(self.model, runtime)
-
-    def unload(self) -> None:
-        """Forget the model."""
-        super().unload()
-        vars(self).pop("clip", None)
-
-    def fit(self) -> Fit:
-        """The size of the model's input, as the list of weights says it."""
-        return Fit(short=image_size(checkpoint(self.model, family="clip")))
-
-    async def image_vector(self, content: Image | Cutout) -> Vector:
-        """Embed a picture, (D,)."""
-        view = self.clip.view
-        if isinstance(content, Cutout):
-            pixels = view.of(squared(content, self.background))
-        else:
-            pixels = view.of(content.shrunk(view.fit), content.size_wh)
-        return await self.encode_images(pixels)
-
-    @batched(size=32)
-    def encode_images(self, pixels: list[Pixels]) -> list[Vector]:
-        """Run the image tower on (S, S, 3) uint8 pixels each; (D,) each."""
-        return list(self.clip.embed_images(pixels))
-
-    @batched(size=64)
-    def encode_texts(self, lists: list[tuple[str, ...]]) -> list[Vectors]:
-        """Embed lists of texts, each text once, however many photos ask for it; (N, D) each."""
-        texts = list(dict.fromkeys(itertools.chain.from_iterable(lists)))
-        vectors = self.clip.embed_texts(texts, self.truncate)
-        places = {text: place for place, text in enumerate(texts)}
-        found = {each: vectors[[places[text] for text in each]] for each in set(lists)}
-        return [found[each] for each in lists]
 
 
 @node("clip.embed", paper=PAPER, license=LICENSE)
@@ -105,7 +52,7 @@ class Embed(ClipNode):
     tolerance = 1e-3
 
     def __init__(
-        self, model: str = "base", background: Colour = "white", truncate: bool = False
+        self, model: str = "mini", background: Colour = "white", truncate: bool = False
     ) -> None:
         super().__init__(model, background)
         self.truncate = truncate
@@ -141,7 +88,7 @@ class Rank(ClipNode):
 
     def __init__(
         self,
-        model: str = "base",
+        model: str = "mini",
         template: Templates = TEMPLATE,
         most: Most = None,
         background: Colour = "white",
@@ -183,7 +130,7 @@ class Classify(ClipNode):
     def __init__(
         self,
         labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)],
-        model: str = "base",
+        model: str = "mini",
         template: Templates = TEMPLATE,
         min_score: Share = 0.0,
         most: Most = 1,
