@@ -30,10 +30,9 @@ def task_named(name: str) -> Task:
     return training()
 
 
-def run_of(name: str, images: int | None = None, batch: int | None = None) -> Run:
-    """Return the run of a model, longer or with other batches where asked."""
+def run_of(name: str, **wanted: float | None) -> Run:
+    """Return the run of a model, with parts of its schedule changed where asked."""
     task = task_named(name)
-    wanted = {"images": images, "batch": batch}
     changed = {key: value for key, value in wanted.items() if value is not None}
     task.schedule = dataclasses.replace(task.schedule, **changed)
     return Run(task, task.schedule, RUNS / name)
@@ -48,10 +47,12 @@ def train(
     start: Annotated[Path | None, typer.Option(help="a relative's state.pt to begin with")] = None,
     threads: Annotated[int, typer.Option(help="of the CPU")] = 1,
     workers: Annotated[int, typer.Option(help="processes that make scenes ahead")] = 0,
+    measure_every: Annotated[float | None, typer.Option(help="minutes between measures")] = None,
 ) -> None:
     """Train a model, or go on with it; a stop at any moment loses at most two minutes."""
     torch.set_num_threads(threads)
-    run = run_of(name, images, batch)
+    seconds = None if measure_every is None else 60 * measure_every
+    run = run_of(name, images=images, batch=batch, measure_every=seconds)
     if run.resume():
         print(f"{name}: goes on at step {run.step} of {run.schedule.steps}")
     elif start is not None:

@@ -48,7 +48,7 @@ class Training(Task):
 
     name = "ram"
     schedule = Schedule(images=110_000, batch=16, rate=8e-4, warmup=300, cooldown=0.3, ema=0.998)
-    scenes_for_thresholds = 4000  # a hundred for each tag
+    scenes_for_thresholds = 6000  # of which each tag is in some 150
 
     def __init__(self) -> None:
         # Choosing thresholds takes a thousand scenes: once for every network.
