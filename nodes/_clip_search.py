@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from pydantic import Field
 from visionweave import Cutout, Embedding, Fit, Hits, Image, Runtime, Text, batched, node
 from visionweave.errors import JobError, WeightsError
 from visionweave.index import Match, PhotoIndex, Query, Space, as_hits, query_words, read_manifest
+from visionweave.index.files import MANIFEST
+from visionweave.photo.state import look
 from visionweave.registry import find_node
 from visionweave.weights import checkpoint
 
@@ -52,6 +55,14 @@ class Search(ClipNode):
         self.k = k
         self.text_weight = text_weight
         self.truncate = truncate
+
+    def depends_on(self) -> dict[str, str]:
+        """The index, which is written anew whenever photos are added."""
+        try:
+            manifest, state = (self.index / MANIFEST).read_bytes(), look(self.index / MANIFEST)
+        except OSError:  # there is none, as `load` will say
+            return {}
+        return {f"index {self.index}": f"{sha256(manifest).hexdigest()} {state.mtime_ns}"}
 
     def load(self, runtime: Runtime) -> None:
         """Open the index, and load the checkpoint that made it.

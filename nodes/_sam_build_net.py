@@ -1,4 +1,4 @@
-"""Building SAM's network from a checkpoint: the original, or HQ-SAM.
+"""Building SAM's network from a checkpoint: the original, HQ-SAM, or MobileSAM.
 
 Imported by `load` alone, because it needs torch.
 """
@@ -18,6 +18,7 @@ from visionweave import WeightsError
 from ._sam_hq_net import HqDecoder, HqNet
 from ._sam_net import SamNet
 from ._sam_shape import SamShape
+from ._sam_tiny_net import TinyEncoder, renamed
 
 __all__ = ["build", "empty_sam"]
 
@@ -32,11 +33,13 @@ def build(
     """
     with torch.device("meta"):  # building it with random weights first would take seconds
         sam = empty_sam(shape)
-    extra = (
-        "pixel_mean",
-        "pixel_std",
-    )  # the model's own are not of its state; some files hold them
-    weights = {name: each.float() for name, each in tensors.items() if name not in extra}
+    tensors = renamed(tensors) if shape.tiny else tensors
+    extra = ("pixel_mean", "pixel_std")  # not of the model's state; some files hold them
+    weights = {
+        name: each.float() if each.is_floating_point() else each
+        for name, each in tensors.items()
+        if name not in extra
+    }
     try:
         sam.load_state_dict(weights, assign=True)
     except RuntimeError as error:
@@ -45,25 +48,14 @@ def build(
     sam.pixel_std = torch.tensor(shape.pixel_std).view(3, 1, 1)
     sam.requires_grad_(False)
     net = HqNet if shape.hq else SamNet
-    return net(sam.to(device), fast_attention).eval()
+    # TinyViT's attention is fused as it is.
+    return net(sam.to(device), fast_attention and not shape.tiny).eval()
 
 
 def empty_sam(shape: SamShape) -> Sam:
     """Return segment_anything's model in the sizes of `shape`, its weights as torch makes them."""
     cells = shape.image_size // shape.patch_size
-    encoder = ImageEncoderViT(
-        img_size=shape.image_size,
-        patch_size=shape.patch_size,
-        embed_dim=shape.encoder_embed_dim,
-        depth=shape.encoder_depth,
-        num_heads=shape.encoder_num_heads,
-        mlp_ratio=shape.mlp_ratio,
-        out_chans=shape.prompt_embed_dim,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        use_rel_pos=shape.use_rel_pos,
-        window_size=shape.window_size,
-        global_attn_indexes=shape.encoder_global_attn_indexes,
-    )
+    encoder = TinyEncoder(shape) if shape.tiny else _encoder(shape)
     prompts = PromptEncoder(
         embed_dim=shape.prompt_embed_dim,
         image_embedding_size=(cells, cells),
@@ -84,3 +76,19 @@ def empty_sam(shape: SamShape) -> Sam:
         iou_head_hidden_dim=shape.iou_head_hidden_dim,
     )
     return Sam(encoder, prompts, decoder, list(shape.pixel_mean), list(shape.pixel_std))
+
+
+def _encoder(shape: SamShape) -> ImageEncoderViT:
+    return ImageEncoderViT(
+        img_size=shape.image_size,
+        patch_size=shape.patch_size,
+        embed_dim=shape.encoder_embed_dim,
+        depth=shape.encoder_depth,
+        num_heads=shape.encoder_num_heads,
+        mlp_ratio=shape.mlp_ratio,
+        out_chans=shape.prompt_embed_dim,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=shape.use_rel_pos,
+        window_size=shape.window_size,
+        global_attn_indexes=shape.encoder_global_attn_indexes,
+    )

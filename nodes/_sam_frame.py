@@ -1,8 +1,8 @@
 """How a photo lies in SAM's square, and the way back to the photo.
 
 SAM looks at a square of `side` pixels. The photo is scaled until its long side fills it and lies at
-the top left; what is right of it or below is padding. Masks come out, and rough masks go in, at a
-low resolution of `low` pixels a side.
+the top left; what is right of it or below is padding. SAM 2 and SAM 3 see it `Squashed` instead.
+Masks come out, and rough masks go in, at a low resolution of `low` pixels a side.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy.typing as npt
 import PIL.Image
 from PIL.Image import Resampling
 
+from visionweave import Fit
+
 from ._regions import Mask, Pixels
 
-__all__ = ["Floats", "Frame", "tight"]
+__all__ = ["Floats", "Frame", "Squashed", "tight"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -38,6 +40,11 @@ class Frame:
     image_hw: tuple[int, int]
     side: int
     low: int
+
+    @property
+    def fit(self) -> Fit:
+        """The size that the photo is shrunk to."""
+        return Fit(long=self.side)
 
     @property
     def scaled_hw(self) -> tuple[int, int]:
@@ -88,6 +95,44 @@ class Frame:
         logits = interpolate(logits, (self.side, self.side), mode="bilinear")
         height, width = self.scaled_hw
         logits = logits[..., :height, :width]
+        full: npt.NDArray[np.float32] = interpolate(logits, self.image_hw, mode="bilinear").numpy()
+        return full[0, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Squashed(Frame):
+    """Where a photo lies that fills the square, whatever its proportions: there is no padding."""
+
+    @property
+    def fit(self) -> Fit:
+        """The short side becomes the square's, so that neither is enlarged."""
+        return Fit(short=self.side)
+
+    @property
+    def scaled_hw(self) -> tuple[int, int]:
+        """All of the square."""
+        return self.side, self.side
+
+    def scaled(self, pixels: Pixels) -> Pixels:
+        """Return the photo, given at any size, as it lies in the square.
+
+        By torchvision, as transformers does it, whose rounding is not Pillow's.
+        """
+        import torch
+        from torchvision.transforms.v2.functional import resize
+
+        chw = torch.tensor(pixels).permute(2, 0, 1).contiguous()
+        square: Pixels = (
+            resize(chw, [self.side, self.side], antialias=True).permute(1, 2, 0).numpy()
+        )
+        return square
+
+    def full_logits(self, low: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return one mask's (low, low) logits at the photo's full size: (H, W), bilinear."""
+        import torch
+        from torch.nn.functional import interpolate
+
+        logits = torch.from_numpy(low)[None, None]
         full: npt.NDArray[np.float32] = interpolate(logits, self.image_hw, mode="bilinear").numpy()
         return full[0, 0]
 

@@ -9,6 +9,8 @@ from visionweave.weights import checkpoint, read_tensors, verified_files
 
 from ._regions import Pixels
 from ._sam_frame import Frame
+from ._sam_hub import HubShape
+from ._sam_kinds import shape_of
 from ._sam_prompts import Answer, Asked
 from ._sam_shape import SamShape
 
@@ -23,20 +25,27 @@ class SamNode(ModelNode):
     multimask: bool
     fast_attention: bool
     _net: Any = None
-    _shape: SamShape
+    _shape: SamShape | HubShape
 
     def load(self, runtime: Runtime) -> None:
         """Build the network with the checkpoint's weights, or share what another node built."""
-        from ._sam_build_net import build
+        entry = checkpoint(self.model, family=self.spec.id)
+        shape_of(entry)  # what cannot be read is refused before its files are looked for
+        files = verified_files(entry)
+        self._shape = shape = shape_of(entry, files)
+        fast, device = self.fast_attention, runtime.device
 
-        entry = checkpoint(self.model, family="sam")
-        self._shape = shape = SamShape.from_config(entry.config, entry.name)
-        (path,) = verified_files(entry).values()
-        fast = self.fast_attention
-        self._net = runtime.share(
-            ("sam", entry.name, entry.files, fast),
-            lambda: build(entry.name, shape, read_tensors(path), runtime.device, fast),
-        )
+        def build() -> Any:
+            if isinstance(shape, HubShape):
+                from ._sam2_net import build as build_sam2
+
+                return build_sam2(entry.name, shape, files, device)
+            from ._sam_build_net import build as build_sam
+
+            (path,) = files.values()
+            return build_sam(entry.name, shape, read_tensors(path), device, fast)
+
+        self._net = runtime.share(("sam", entry.name, entry.files, fast), build)
 
     def unload(self) -> None:
         """Forget the network."""
@@ -44,20 +53,20 @@ class SamNode(ModelNode):
         self._net = None
 
     def fit(self) -> Fit | None:
-        """The side of the model's square; None when the model is not listed, as `load` will say."""
+        """What the model's square asks for; None when there is no model, as `load` will say."""
         try:
-            entry = checkpoint(self.model, family="sam")
-            return Fit(long=SamShape.from_config(entry.config, entry.name).image_size)
+            shape = shape_of(checkpoint(self.model, family=self.spec.id))
         except WeightsError:
             return None
+        return shape.frame((1, 1)).fit
 
     def frame(self, image_hw: tuple[int, int]) -> Frame:
         """Where a photo, or a crop of one, lies in the model's square."""
-        return Frame(image_hw, self._shape.image_size, self._shape.low_size)
+        return self._shape.frame(image_hw)
 
     @batched(size=4)
     def encode(self, photos: list[Pixels]) -> list[Any]:
-        """Embed photos, each scaled to the square but not padded: a tensor (C, h, w) each."""
+        """Embed photos, each scaled to the square but not padded."""
         embeddings: list[Any] = self._net.encode(photos)
         return embeddings
 

@@ -7,7 +7,6 @@ h w cells of the photo's embedding, K masks a prompt, n heads, d channels a head
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from ._regions import Pixels
-from ._sam_prompts import Answer, Asked
+from ._sam_prompts import Answer, Asked, answered
 
-__all__ = ["FoldedAttention", "FusedAttention", "SamNet", "painted"]
+__all__ = ["FoldedAttention", "FusedAttention", "SamNet", "painted", "points_of", "stacked"]
 
 
 class SamNet(nn.Module):
@@ -58,22 +57,16 @@ class SamNet(nn.Module):
 
     def decode(self, asked: Sequence[Asked], multimask: bool) -> list[Answer]:
         """Answer prompts, each about its own photo: with three masks, or with one."""
-        found: dict[int, Answer] = {}
-        # Prompts of another make-up need another number of tokens; padding would be a prompt too.
-        places = sorted(range(len(asked)), key=lambda place: asked[place].makeup)
-        for _, group in groupby(places, key=lambda place: asked[place].makeup):
-            same = list(group)
-            found |= zip(same, self._answer([asked[i] for i in same], multimask), strict=True)
-        return [found[place] for place in range(len(asked))]
+        return answered(asked, lambda same: self._answer(same, multimask))
 
     def _answer(self, asked: list[Asked], multimask: bool) -> list[Answer]:
         device = self.sam.device
         # In bf16 a point would lie a pixel or more off: eight bits are too few for its place.
         with torch.autocast(device.type, enabled=False):
             sparse, dense = self.sam.prompt_encoder(
-                points=_points(asked, device),
-                boxes=_stacked([each.box for each in asked], device),
-                masks=_stacked([each.logits for each in asked], device),
+                points=points_of(asked, device),
+                boxes=stacked([each.box for each in asked], device),
+                masks=stacked([each.logits for each in asked], device),
             )
         logits, iou = self.predict([each.embedding for each in asked], sparse, dense)
         chosen = slice(1, None) if multimask else slice(0, 1)
@@ -121,14 +114,16 @@ def painted(kernels: Tensor, fine: Tensor) -> Tensor:
     return (kernels @ fine.flatten(2)).unflatten(2, fine.shape[2:])
 
 
-def _points(asked: list[Asked], device: torch.device) -> tuple[Tensor, Tensor] | None:
+def points_of(asked: list[Asked], device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """Return the points of N prompts, (N, P, 2), and their signs, (N, P); None without any."""
     if len(asked[0].xy) == 0:
         return None
     labels = torch.tensor(np.stack([each.positive for each in asked]), dtype=torch.int)
     return torch.tensor(np.stack([each.xy for each in asked])).to(device), labels.to(device)
 
 
-def _stacked(parts: list[Any], device: torch.device) -> Tensor | None:
+def stacked(parts: list[Any], device: torch.device) -> Tensor | None:
+    """Return the boxes, or the rough masks, of N prompts, (N, …); None where they have none."""
     return None if parts[0] is None else torch.tensor(np.stack(parts)).to(device)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from visionweave import Boxes, Image, Masks, Points, Scribble, ValueTypeError
 from ._regions import check_frame
 from ._sam_frame import Floats, Frame
 
-__all__ = ["Answer", "Asked", "Objects", "along", "gather"]
+__all__ = ["Answer", "Asked", "Objects", "along", "answered", "gather"]
 
 Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """What SAM says to one prompt: (K, low, low) logits, and (K,) predicted IoU."""
@@ -44,6 +45,19 @@ class Asked:
     def makeup(self) -> tuple[int, bool, bool]:
         """What prompts must have in common to be decoded together."""
         return len(self.xy), self.box is None, self.logits is None
+
+
+def answered(asked: Sequence[Asked], answer: Callable[[list[Asked]], list[Answer]]) -> list[Answer]:
+    """Answer prompts, those of one make-up together, and return the answers in their order.
+
+    Prompts of another make-up need another number of tokens, and padding would be a prompt too.
+    """
+    found: dict[int, Answer] = {}
+    places = sorted(range(len(asked)), key=lambda place: asked[place].makeup)
+    for _, group in groupby(places, key=lambda place: asked[place].makeup):
+        same = list(group)
+        found |= zip(same, answer([asked[place] for place in same]), strict=True)
+    return [found[place] for place in range(len(asked))]
 
 
 @dataclass(frozen=True, slots=True)

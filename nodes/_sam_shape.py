@@ -8,6 +8,8 @@ from typing import Any, Self
 
 from visionweave import WeightsError
 
+from ._sam_frame import Frame
+
 __all__ = ["SamShape"]
 
 _SIZES: dict[str, dict[str, Any]] = {
@@ -26,7 +28,11 @@ _SIZES: dict[str, dict[str, Any]] = {
     },
 }
 
-VARIANTS = _SIZES | {f"hq_{name}": sizes | {"hq": True} for name, sizes in _SIZES.items()}
+VARIANTS = (
+    _SIZES
+    | {f"hq_{name}": sizes | {"hq": True} for name, sizes in _SIZES.items()}
+    | {"vit_t": {"tiny": True}}
+)
 """The published models, by what they differ in from ViT-B, which the defaults below are."""
 
 NOTES = {"library", "model_type", "naming"}
@@ -42,6 +48,8 @@ class SamShape:
         pixel_mean, pixel_std: of RGB from 0 to 255.
         hq: whether it is an HQ-SAM, which draws finer masks (Ke et al. 2023, arXiv:2306.01567).
         encoder_global_attn_indexes: the blocks that attend over the whole square, not in windows.
+        tiny: whether its encoder is MobileSAM's TinyViT, which the `tiny_…` sizes are of, and not
+            the `encoder_…` ones (Zhang et al. 2023, arXiv:2306.14289).
     """
 
     image_size: int = 1024
@@ -63,6 +71,15 @@ class SamShape:
     pixel_mean: tuple[float, ...] = (123.675, 116.28, 103.53)
     pixel_std: tuple[float, ...] = (58.395, 57.12, 57.375)
     hq: bool = False
+    tiny: bool = False
+    tiny_embed_dims: tuple[int, ...] = (64, 128, 160, 320)
+    tiny_depths: tuple[int, ...] = (2, 2, 6, 2)
+    tiny_num_heads: tuple[int, ...] = (2, 4, 5, 10)
+    tiny_window_sizes: tuple[int, ...] = (7, 7, 14, 7)
+
+    def frame(self, image_hw: tuple[int, int]) -> Frame:
+        """Where a photo, or a crop of one, lies in the model's square."""
+        return Frame(image_hw, self.image_size, self.low_size)
 
     @property
     def low_size(self) -> int:

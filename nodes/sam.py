@@ -1,9 +1,10 @@
-"""Cut objects out along their outlines: from boxes, points, strokes, rough masks, or all of them.
+"""Cut objects out along their outlines: from boxes, points, strokes, rough masks, or phrases.
 
-Paper: Kirillov et al. 2023, "Segment Anything", arXiv:2304.02643.
-HQ-SAM: Ke et al. 2023, arXiv:2306.01567. Code of both: Apache-2.0; the modules of segment-anything
-1.0 run, what is around them is visionweave's.
-Checkpoints in weights.lock: sam-vit-b (profile base), -l, -h (large), hq-sam-vit-b, -l, -h.
+Papers: Kirillov et al. 2023, "Segment Anything", arXiv:2304.02643; HQ-SAM: arXiv:2306.01567;
+MobileSAM: arXiv:2306.14289; SAM 2: arXiv:2408.00714; SAM 3, for sam.text: arXiv:2511.16719.
+Code, all Apache-2.0: segment-anything 1.0, timm for MobileSAM's encoder, transformers for SAM 2
+and 3; what is around them is visionweave's. Checkpoints in weights.lock: sam-vit-b (profile base),
+-l, -h (large), hq-sam-vit-b, -l, -h, mobile-sam, sam2.1-hiera-…-hf, sam3.
 Shapes: H W the photo; S the model's square, 1024 as published; L = S / 4 a low-resolution mask;
 C h w the photo's embedding; P points of a prompt; K masks a prompt, 1 or 3.
 """
@@ -23,8 +24,9 @@ from ._sam_everything import Finder, Found, as_masks, best_of, crop_windows, poi
 from ._sam_frame import Frame, tight
 from ._sam_model import SamNode
 from ._sam_prompts import Answer, Asked, Objects, gather
+from ._sam_text import Text
 
-__all__ = ["Everything", "Segment"]
+__all__ = ["Everything", "Segment", "Text"]
 
 PAPER = "Kirillov et al. 2023, arXiv:2304.02643"
 
@@ -47,14 +49,16 @@ class Segment(SamNode):
     intersection over union of bf16's masks with fp32's.
 
     Settings:
-        model: a profile or a checkpoint: "mini", "base", "large", "sam-vit-l" …
+        model: a profile or a checkpoint: "mini", "base", "large", "sam2.1-hiera-small-hf" …
         multimask: take the best of the three masks that SAM offers for an ambiguous prompt, by the
-            IoU that it predicts; else its single mask. Good for one click; a box needs it rarely.
+            IoU that it predicts; else its single mask, for which SAM 2 itself takes the best of the
+            three where that is unstable. Good for one click; a box needs it rarely.
         score: "keep" the scores of boxes and rough masks, or replace them by the predicted "iou";
             objects that had none get that anyway.
         mask_threshold: the logit above which a pixel is on the object.
         stroke_points: a stroke is told to SAM as this many points at most, evenly spread along it.
-        fast_attention: use the fused attention, which gives the same; else the published one.
+        fast_attention: use the fused attention, which gives the same; else the published one. The
+            first SAM and HQ-SAM have the choice.
     """
 
     def __init__(
@@ -87,7 +91,7 @@ class Segment(SamNode):
         if len(objects.boxes) == 0:
             return Masks((), objects.boxes)
         frame = self.frame(image.image_hw)
-        embedding = await self.encode(frame.scaled(image.shrunk(Fit(long=frame.side))))
+        embedding = await self.encode(frame.scaled(image.shrunk(frame.fit)))
         asked = dict(objects.asked(frame, embedding))
         answers = await self.decode.each(list(asked.values()))
         return self._masks(objects, dict(zip(asked, answers, strict=True)), frame)
@@ -129,7 +133,7 @@ class Everything(SamNode):
     Settings:
         model: a profile or a checkpoint, as in sam.segment.
         points_per_side: the grid has as many points squared.
-        pred_iou_thresh: a mask stays when its predicted IoU is above it.
+        pred_iou_thresh: a mask stays when its predicted IoU is above it; SAM 2's authors take 0.8.
         stability_score_thresh: and when so much of it stays as the threshold moves.
         stability_score_offset: by how much the threshold moves, up and down.
         box_nms_thresh: overlap of two boxes above which the worse goes.
@@ -196,7 +200,7 @@ class Everything(SamNode):
         x1, y1, x2, y2 = window
         frame = self.frame((y2 - y1, x2 - x1))
         if frame.image_hw == image.image_hw:
-            return frame.scaled(image.shrunk(Fit(long=frame.side)))
+            return frame.scaled(image.shrunk(frame.fit))
         return frame.scaled(image.pixels[y1:y2, x1:x2])
 
     async def _search(
