@@ -11,7 +11,7 @@ from typing import TextIO
 import typer
 
 from visionweave import __version__
-from visionweave.cli import look, run, weights
+from visionweave.cli import again, cache, export, index, look, report, run, search, weights
 from visionweave.errors import WeaveError, WeaveWarning
 
 __all__ = ["app", "main"]
@@ -29,6 +29,10 @@ app = typer.Typer(
     visionweave pipelines                         what is ready to use
     visionweave show split-objects                what a pipeline does
     visionweave run split-objects photos/ -o out/ run it over a folder
+    visionweave report out/                       a page to look through the results
+    visionweave export out/ -f coco               the results for other tools: COCO, YOLO, CSV, …
+    visionweave index photos/ -o library.vwindex  prepare photos for searching
+    visionweave search library.vwindex "a dog"    find photos by words or by a picture
     visionweave check mine.yaml                   find every mistake before anything runs
     visionweave nodes image.cutout                what a node takes, gives, and can be set to
 
@@ -52,12 +56,19 @@ def options(
 
 
 app.command()(run.run)
+app.command()(again.retry)
+app.command()(again.explain)
+app.command()(report.report)
+app.command()(export.export)
+app.command()(index.index)
+app.command()(search.search)
 app.command()(look.check)
 app.command()(look.show)
 app.command()(look.nodes)
 app.command()(look.pipelines)
 app.command()(look.schema)
 app.add_typer(weights.app, name="weights")
+app.add_typer(cache.app, name="cache")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

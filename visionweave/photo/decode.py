@@ -72,10 +72,12 @@ class Header:
     Attributes:
         size_wh: width and height in pixels, upright, at full resolution.
         format: Pillow's name for the file format, such as "JPEG".
+        orientation: the EXIF orientation, 1 to 8, that the file stores its pixels in.
     """
 
     size_wh: tuple[int, int]
     format: str
+    orientation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def read_header(path: Path) -> Header:
             found by `decode` only.
     """
     with reading(str(path)) as notes, opened(path) as image:
-        header = Header(_upright_size(image, notes), image.format or "")
+        size_wh = _upright_size(image, notes)
+        header = Header(size_wh, image.format or "", _orientation(image, notes))
         notes.clear()  # decode() gives them; once for each photo is enough
     return header
 

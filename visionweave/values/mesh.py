@@ -55,39 +55,58 @@ class Mesh(Value):
             object.__setattr__(self, "colours", colours)
 
     def to_bytes(self) -> bytes:
-        """Return a binary glTF 2.0 (GLB); the origin is in the extras of its mesh."""
+        """Return a binary glTF 2.0 (GLB).
+
+        The origin is in the extras of its mesh, which `from_bytes` reads, and of its asset, where
+        other programs look for it.
+        """
         note = json.dumps(stamp("Mesh") | {"origin": self.origin.to_json()}, allow_nan=False)
-        data = self._to_trimesh({"visionweave": note}).export(file_type="glb")
+        mesh = self._to_trimesh({"visionweave": note})
+        data = mesh.export(file_type="glb", tree_postprocessor=self._sign)
         assert isinstance(data, bytes)
         return data
+
+    def _sign(self, tree: dict[str, Any]) -> None:
+        """Write into a glTF's asset what it shows."""
+        tree["asset"] |= {"generator": "visionweave", "extras": self.origin.to_json()}
 
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Write the mesh for other programs, and return the path.
 
-        The suffix of `path` says how: ".glb" (what `save` writes), ".obj" or ".ply". OBJ and PLY
-        hold the colours of the vertices too, and the origin as a comment, but are not read back.
+        The suffix of `path` says how: ".glb" (what `save` writes), ".obj" or ".ply"; see `encode`.
 
         Raises:
             ValueTypeError: the suffix is none of these.
             OSError: the file cannot be written.
         """
         path = Path(path)
-        comment = f"visionweave {json.dumps(self.origin.to_json())}"  # ASCII, and one line
-        match path.suffix.lower():
-            case ".glb":
-                data = self.to_bytes()
-            case ".obj":
-                data = self._to_trimesh().export(file_type="obj", header=comment).encode()
-            case ".ply":
-                ply = self._to_trimesh().export(file_type="ply")
-                magic, form, rest = ply.split(b"\n", 2)
-                data = b"\n".join([magic, form, f"comment {comment}".encode(), rest])
-            case suffix:
-                raise ValueTypeError(
-                    f"{os.fspath(path)}: a mesh is written as .glb, .obj or .ply; got {suffix!r}"
-                )
-        path.write_bytes(data)
+        try:
+            path.write_bytes(self.encode(path.suffix.lower()))
+        except ValueTypeError as error:
+            raise ValueTypeError(f"{os.fspath(path)}: {error}") from None
         return path
+
+    def encode(self, suffix: str) -> bytes:
+        """Return the mesh as a file with a suffix: ".glb" (what `to_bytes` gives), ".obj", ".ply".
+
+        OBJ and PLY hold the colours of the vertices too, and the origin as a comment, but are not
+        read back.
+
+        Raises:
+            ValueTypeError: the suffix is none of these.
+        """
+        comment = f"visionweave {json.dumps(self.origin.to_json())}"  # ASCII, and one line
+        match suffix:
+            case ".glb":
+                return self.to_bytes()
+            case ".obj":
+                text = self._to_trimesh().export(file_type="obj", header=comment)
+                assert isinstance(text, str)
+                return text.encode()
+            case ".ply":
+                magic, form, rest = self._to_trimesh().export(file_type="ply").split(b"\n", 2)
+                return b"\n".join([magic, form, f"comment {comment}".encode(), rest])
+        raise ValueTypeError(f"a mesh is written as .glb, .obj or .ply; got {suffix!r}")
 
     def _to_trimesh(self, metadata: dict[str, Any] | None = None) -> Any:
         import trimesh  # half a second to import: only those who touch meshes pay it
