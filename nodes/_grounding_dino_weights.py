@@ -40,6 +40,8 @@ SWINS: dict[str, dict[str, Any]] = {
 """The backbones of the published files, where they differ from transformers' Swin-T."""
 
 
+_NOT_SIZES = ("naming", "box_threshold")  # what an entry says beside fields of transformers'
+
 NETWORKS = {
     "grounding-dino": "GroundingDinoForObjectDetection",
     "mm-grounding-dino": "MMGroundingDinoForObjectDetection",  # Zhao et al. 2024, arXiv:2401.02361
@@ -98,7 +100,7 @@ def read_config(entry: Checkpoint, files: Mapping[str, Path]) -> Any:
     fields: dict[str, Any] = {"model_type": "grounding-dino"}
     if "config.json" in files:
         fields |= json.loads(files["config.json"].read_text())
-    fields |= {name: value for name, value in entry.config.items() if name != "naming"}
+    fields |= {name: value for name, value in entry.config.items() if name not in _NOT_SIZES}
     variant = fields.pop("variant", "swin_t")
     for what, given, known in (
         ("model_type", fields["model_type"], NETWORKS),

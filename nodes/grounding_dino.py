@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Backend = Literal["transformers", "original"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+BOX_THRESHOLD = 0.35
+"""As published; a checkpoint whose `config` in weights.lock says `box_threshold` has its own."""
+
 
 @node("grounding_dino.detect", paper="Liu et al. 2023, arXiv:2303.05499", license="Apache-2.0")
 class Detect(ModelNode):
@@ -51,7 +54,8 @@ class Detect(ModelNode):
 
     Settings:
         model: a checkpoint of weights.lock, or a profile.
-        box_threshold: the score that a box must pass.
+        box_threshold: the score that a box must pass; null for the checkpoint's own, which is 0.35
+            for the published ones.
         text_threshold: the score that each word of a label must pass; for a Text only.
         nms: overlap (intersection over union) above which the worse of two boxes of one label goes;
             null to keep all.
@@ -65,7 +69,7 @@ class Detect(ModelNode):
     def __init__(
         self,
         model: str = "mini",
-        box_threshold: Share = 0.35,
+        box_threshold: Share | None = None,
         text_threshold: Share = 0.25,
         nms: Share | None = None,
         most: Annotated[int, Field(ge=1)] | None = None,
@@ -108,10 +112,11 @@ class Detect(ModelNode):
             return Boxes.empty(image.image_hw, image.origin.photo)
         scene = await self.look(prepared(image, model.preparation))
         found = await self.detect.each([(scene, prompt) for prompt in asked.prompts])
+        threshold = model.box_threshold if self.box_threshold is None else self.box_threshold
         candidates = [
             candidate
             for prompt, (scores, places) in zip(asked.prompts, found, strict=True)
-            for candidate in fitting(asked, prompt, scores, places, self.box_threshold)
+            for candidate in fitting(asked, prompt, scores, places, threshold)
         ]
         boxes = as_boxes(candidates, image)
         if self.nms is not None:
@@ -165,6 +170,7 @@ class _Model:
     ) -> None:
         config = read_config(entry, files)
         self.preparation = read_preparation(files)
+        self.box_threshold: float = entry.config.get("box_threshold", BOX_THRESHOLD)
         self.writer = PromptWriter(read_tokenizer(files), config.max_text_len)
         self.detector = self._detector(config, read_weights(files), device, backend, fast)
         # Photos of a folder are mostly asked for the same phrases.

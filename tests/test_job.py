@@ -31,7 +31,7 @@ from visionweave.errors import JobError
 from visionweave.execution.executor import Result
 from visionweave.execution.observe import Observer
 from visionweave.jobs.job import Job, Summary, run_job
-from visionweave.jobs.outputs import write_result
+from visionweave.jobs.outputs import name_files, write_files
 from visionweave.jobs.photos import find_photos
 from visionweave.testing import make_boxes, make_cutout, make_masks
 
@@ -96,6 +96,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 ALL = [
+    ".lock",
     "failures.jsonl",
     "items.jsonl",
     "run.json",
@@ -146,10 +147,11 @@ def test_the_receipt_says_what_ran_and_what_came_of_it(photos: Path) -> None:
 def test_a_failed_object_keeps_its_siblings_and_is_listed(photos: Path) -> None:
     summary = run_job(job(photos, refuse="cat"))
     out = photos.parent / "out"
-    assert files(out) == [name for name in ALL if "cat" not in name]
+    kept = [name for name in ALL if "cat" not in name]
+    tracebacks = [f"failures/{street}/2.0-cutouts.txt" for street in ("street", "yard")]
+    assert files(out) == sorted([*kept, *tracebacks])
     failure = lines(out / "failures.jsonl")[0]
-    path = photos / "street/2.jpg"
-    traceback = failure.pop("traceback")
+    traceback = (out / failure["traceback"]).read_text()
     assert failure == {
         "photo": "street/2.jpg",
         "step": "cutouts",
@@ -158,7 +160,9 @@ def test_a_failed_object_keeps_its_siblings_and_is_listed(photos: Path) -> None:
         "label": "cat",
         "error": "ValueError",
         "message": "no cat today",
-        "retry": f"visionweave run mine.yaml --out {photos.parent / 'out'}-retried {path}",
+        "traceback": "failures/street/2.0-cutouts.txt",
+        "retry": f"visionweave retry {photos.parent / 'out'} street/2.jpg",
+        "run": 1,
     }
     assert 'raise ValueError(f"no {self.refuse} today")' in traceback
     assert (summary.counts, summary.failures) == ({"partial": 2, "ok": 1}, 2)
@@ -173,12 +177,6 @@ def test_an_unreadable_photo_fails_alone(photos: Path) -> None:
     assert failure["message"] == "it seems to hold an HTML page"
     assert summary.counts == {"ok": 3, "failed": 1}
     assert lines(photos.parent / "out/items.jsonl")[0]["outputs"] == {}
-
-
-def test_an_earlier_run_is_not_overwritten_by_accident(photos: Path) -> None:
-    run_job(job(photos))
-    with pytest.raises(JobError, match=r"out holds the results of an earlier run; .*--overwrite"):
-        run_job(job(photos))
 
 
 def test_overwriting_removes_the_earlier_results_and_nothing_else(photos: Path) -> None:
@@ -283,7 +281,8 @@ def test_elements_are_named_by_object_and_label_and_never_collide(tmp_path: Path
     boxes = make_boxes(5, labels=labels)
     texts = [Text("", boxes.origin(i)) for i in range(5)] + [Text("", Origin("p", 0, "red apple"))]
     result = Result("p.jpg", {"texts": texts, "plain": [Text("a"), Text("b")]})
-    written = write_result(result, tmp_path, "p")
+    written, values = name_files(result, "p")
+    write_files(tmp_path, values)
     assert [Path(name).stem for name in written["texts"]] == [
         "0-red-apple",
         "1-红苹果",
@@ -298,9 +297,10 @@ def test_elements_are_named_by_object_and_label_and_never_collide(tmp_path: Path
 
 def test_nested_lists_become_nested_folders(tmp_path: Path) -> None:
     result = Result("p.jpg", {"texts": [[Text("a"), Text("b")], []]})
-    assert write_result(result, tmp_path, "p") == {
-        "texts": [["p/texts/0/0.json", "p/texts/0/1.json"], []]
-    }
+    written, values = name_files(result, "p")
+    assert written == {"texts": [["p/texts/0/0.json", "p/texts/0/1.json"], []]}
+    sizes = write_files(tmp_path, values)
+    assert sizes == {name: (tmp_path / name).stat().st_size for name in values}
 
 
 def test_an_atomic_write_replaces_a_file_or_leaves_it(tmp_path: Path) -> None:
@@ -316,6 +316,7 @@ def test_an_atomic_write_replaces_a_file_or_leaves_it(tmp_path: Path) -> None:
 def test_masks_and_images_are_written_lossless(tmp_path: Path) -> None:
     masks = make_masks()
     image = Image.from_array(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), "p.jpg")
-    write_result(Result("p.jpg", {"masks": masks, "image": image}), tmp_path, "p")
+    _, values = name_files(Result("p.jpg", {"masks": masks, "image": image}), "p")
+    write_files(tmp_path, values)
     assert Masks.load(tmp_path / "p/masks.json") == masks
     assert Image.load(tmp_path / "p/image.png") == image

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
-__all__ = ["write_atomic"]
+__all__ = ["sync_folder", "write_atomic"]
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file so that it is there whole, or not at all, even if the power fails.
 
-    The bytes go to a temporary name beside it, are forced to the disk, and are then renamed.
+    The bytes go to a temporary name beside it, are forced to the disk, and are then renamed; that
+    the renaming is on the disk too, `sync_folder` makes sure.
+
+    Args:
+        path: the file; its folder is made when there is none.
+        data: the bytes.
+        durable: False where a file that a power failure has damaged is found out: it is not forced
+            to the disk then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk, where the system can do that."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a filesystem without it
+            raise
+    finally:
+        os.close(handle)

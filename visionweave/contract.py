@@ -21,6 +21,8 @@ A node is a class with a decorator and a method `run`:
   not go together.
 - `run` is a function of its arguments and settings: it keeps nothing from call to call, changes no
   argument, and may be called in any order. Whatever it raises fails this one item alone.
+- What it computes does not depend on whose its arguments are, the photo's name and the object's
+  number; it hands those on. So a renamed photo has the results that it had (`visionweave.cache`).
 - A `ModelNode` also has `load`, and its `run` is a coroutine (see `visionweave.deferred`).
 - `version` is raised when the results change for the same settings and inputs.
 """
@@ -118,6 +120,14 @@ class Node:
         `Image.shrunk`.
         """
         return None
+
+    def depends_on(self) -> Mapping[str, str]:
+        """What results depend on besides settings and arguments, in words and digests.
+
+        A node that reads a file that a setting names says here what the file holds, so that jobs
+        and the result cache notice when it changes. Weights need not be said.
+        """
+        return {}
 
     def forward_context(self) -> AbstractContextManager[None]:
         """The context in which the engine runs this node's batched methods."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from visionweave import machine
 from visionweave.errors import DeviceError
 
 __all__ = ["PRECISIONS", "Runtime", "is_out_of_memory"]
@@ -49,6 +50,7 @@ class Runtime:
             known = ", ".join(PRECISIONS)
             raise DeviceError(f"precision must be one of {known}; got {precision!r}")
         self._asked = (device, precision)
+        self._expected: tuple[str, str] | None = None
         self._models: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
         self._lock = threading.RLock()
 
@@ -57,6 +59,24 @@ class Runtime:
         """Return the runtime for a device and precision; the same one every time."""
         return _runtime(device, precision)
 
+    @property
+    def expected(self) -> tuple[str, str]:
+        """The device and the precision, without torch where this machine was asked before.
+
+        That is a second or more for who has nothing to compute. Should they turn out to be others
+        when torch is loaded, `device` raises DeviceError.
+
+        Raises:
+            DeviceError: the machine has no such device.
+        """
+        if self._expected is None:
+            if "device" not in vars(self):
+                self._expected = machine.remembered(*self._asked)
+            if self._expected is None:
+                self._expected = (self.device, self.precision)
+                machine.remember(*self._asked, *self._expected)
+        return self._expected
+
     @functools.cached_property
     def device(self) -> str:
         """The device in torch's words: "cpu", "cuda:0".
@@ -64,8 +84,20 @@ class Runtime:
         Raises:
             DeviceError: the machine has no such device.
         """
-        torch = importlib.import_module("torch")
+        device = self._find_device()
+        if self._expected is not None and self._expected[0] != device:
+            machine.forget()
+            raise DeviceError(
+                f"this machine computed on {self._expected[0]} before, and does on {device} now; "
+                "run the same command again"
+            )
+        return device
+
+    def _find_device(self) -> str:
         asked = self._asked[0]
+        if asked == "cpu":  # every machine has one
+            return asked
+        torch = importlib.import_module("torch")
         if asked == "auto":
             return "cuda:0" if torch.cuda.is_available() else "cpu"
         try:

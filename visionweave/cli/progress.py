@@ -26,7 +26,7 @@ class Progress(Observer):
     def __init__(self, total: int, console: Console | None = None) -> None:
         self._total = total
         self._console = console or Console(file=sys.stderr, highlight=False)
-        self._done, self._stage = 0, "reading"
+        self._done, self._before, self._stage = 0, 0, "reading"
         self._started = self._printed = time.monotonic()
         self._bar = Bar(
             BarColumn(),
@@ -56,6 +56,12 @@ class Progress(Observer):
         """Say which step runs."""
         self._show(step.name)
 
+    def item_passed_over(self, name: str) -> None:
+        """Count a photo that was done before; it says nothing of how fast others will be."""
+        self._before += 1
+        self._done += 1
+        self._show(self._stage)
+
     def item_finished(self, result: Result) -> None:
         """Count a photo."""
         self._done += 1
@@ -64,13 +70,14 @@ class Progress(Observer):
     def _show(self, stage: str) -> None:
         self._stage = stage
         now = time.monotonic()
-        rate = self._done / max(now - self._started, 1e-9)
+        ran = self._done - self._before
+        rate = ran / max(now - self._started, 1e-9)
         if self._console.is_terminal:
-            text = f"{rate:.1f} photos/s" if self._done else ""
+            text = f"{rate:.1f} photos/s" if ran else ""
             self._bar.update(self._task, completed=self._done, rate=text, stage=stage)
         elif now - self._printed >= EVERY_SECONDS:
             self._printed = now
-            left = f", {(self._total - self._done) / rate:.0f} s left" if self._done else ""
+            left = f", {(self._total - self._done) / rate:.0f} s left" if ran else ""
             self._console.print(
                 f"{self._done}/{self._total} photos, {rate:.1f} photos/s{left} ({stage})"
             )

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from visionweave.cli.profile import Profile, announce
+from visionweave.cli.profile import Profile
 
 if TYPE_CHECKING:
-    from visionweave.graph import GraphInput
-    from visionweave.jobs.job import Job, Summary
-    from visionweave.jobs.photos import Photo
-    from visionweave.pipeline import Pipeline
+    from visionweave.jobs.job import Job
 
 __all__ = ["run"]
 
 
 def run(
     name: Annotated[
-        str, typer.Argument(metavar="PIPELINE", help="A ready pipeline or a YAML file.")
-    ],
+        str | None,
+        typer.Argument(metavar="PIPELINE", help="A ready pipeline or a YAML file."),
+    ] = None,
     photos: Annotated[
         list[str] | None,
         typer.Argument(metavar="[PHOTOS]...", help="Files, folders (with all below), patterns."),
@@ -42,8 +39,29 @@ def run(
     ] = None,
     profile: Profile = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")
+        bool, typer.Option("--overwrite", help="Remove the results of an earlier run first.")
     ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove the results of photos that are gone.")
+    ] = False,
+    max_failures: Annotated[
+        int | None, typer.Option(min=1, help="Stop when so many photos have failed.")
+    ] = None,
+    locked: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN.JSON", help="Repeat the job of a receipt, or say what would differ."
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --locked: refuse other versions of packages.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compute everything; keep no results of models.")
+    ] = False,
+    cache_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="How large the cache may become: 20GB.")
+    ] = None,
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Photos that go through the steps together.")
     ] = None,
@@ -56,9 +74,10 @@ def run(
 ) -> int:
     """Run a pipeline over photos.
 
-    The results go to a folder, with one folder per photo. Exit code 0 when all is well, 1 when it
-    cannot start, 2 when it finished with failures (listed in OUT/failures.jsonl), 130 when it was
-    interrupted.
+    The results go to a folder, with one folder per photo. The same command goes on where it was:
+    photos that are done are passed over; where a photo, a setting or a model has changed, what
+    depends on it is made anew. Exit code 0 when all is well, 1 when it cannot start, 2 when it
+    finished with failures (listed in OUT/failures.jsonl), 130 when it was interrupted.
 
     \b
     visionweave run split-objects stickers.png -o out/
@@ -66,130 +85,120 @@ def run(
     visionweave run thumbnails "photos/**/*.tif" -o out/ --set small.longest=256
     visionweave run mine.yaml photos/ -o out/ -i phrases="red apple, cat"
     visionweave run objects-to-3d photos/ -o out/ --profile base
+    visionweave run --locked out/run.json -o again/
     """
-    from visionweave.cli.progress import Progress
+    from visionweave.cli.conduct import conduct
+    from visionweave.cli.given import open_cache
     from visionweave.execution.executor import CHUNK
-    from visionweave.jobs.job import Job, run_job
 
     if max_megapixels is not None:
         import PIL.Image
 
         PIL.Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6 / 2)  # Pillow refuses twice this
-    pipeline = _pipeline(name, profile, settings or [])
-    given = {key: _input(pipeline.inputs, key, value) for key, value in map(_pair, inputs or [])}
-    job = Job(
+    cache, hashes = open_cache(no_cache, cache_size)
+    options: dict[str, Any] = {
+        "out": out,
+        "overwrite": overwrite,
+        "prune": prune,
+        "max_failures": max_failures,
+        "chunk": chunk or CHUNK,
+        "batch": batch,
+        "device": device,
+        "precision": precision,
+        "cache": cache,
+        "hashes": hashes,
+    }
+    if locked is None:
+        job = _job(name, photos or [], inputs, settings, profile, options)
+    else:
+        _check_alone(settings, profile)
+        given = [each for each in (name, *(photos or [])) if each is not None]
+        job = _locked_job(locked, given, inputs, strict, options)
+    return conduct(job)
+
+
+def _job(
+    name: str | None,
+    photos: list[str],
+    inputs: list[str] | None,
+    settings: list[str] | None,
+    profile: str | None,
+    options: dict[str, Any],
+) -> Job:
+    from visionweave.cli.given import (
+        photo_input,
+        read_changes,
+        read_inputs,
+        read_photos,
+        read_pipeline,
+    )
+    from visionweave.errors import JobError
+    from visionweave.jobs.job import Job
+
+    if name is None:
+        raise JobError(
+            "which pipeline? visionweave run PIPELINE PHOTOS...; see all: visionweave pipelines"
+        )
+    changes = read_changes(settings)
+    pipeline = read_pipeline(name, profile, changes)
+    given = read_inputs(pipeline.inputs, inputs)
+    return Job(
         name,
         pipeline,
-        _photos(name, pipeline.inputs, given, photos or [], out),
-        out,
-        given,
-        _photo_input(pipeline.inputs, given) or "",
-        overwrite,
-        chunk or CHUNK,
-        batch,
-        device,
-        precision,
+        read_photos(name, pipeline.inputs, given, photos, options["out"]),
+        inputs=given,
+        photo_input=photo_input(pipeline.inputs, given) or "",
+        given=[_absolute(each) for each in photos],
+        profile=profile,
+        changes=changes,
+        **options,
     )
-    announce(pipeline.graph)
-    with Progress(len(job.photos) or 1) as progress:
-        summary = run_job(job, [progress])
-    _report(job, summary)
-    return summary.exit_code
 
 
-def _pipeline(name: str, profile: str | None, settings: list[str]) -> Pipeline:
-    from visionweave.overrides import with_settings
+def _locked_job(
+    path: Path,
+    photos: list[str],
+    inputs: list[str] | None,
+    strict: bool,
+    options: dict[str, Any],
+) -> Job:
+    """The job of a receipt, once it is sure that it would be repeated exactly."""
+    from visionweave.cli.given import read_inputs, read_photos
+    from visionweave.jobs.job import Job
+    from visionweave.jobs.receipt import read_receipt
+    from visionweave.jobs.repeat import check_locked, read_locked
     from visionweave.pipeline import Pipeline
+    from visionweave.runtime import Runtime
 
-    pipeline = Pipeline.load(name)
-    if profile is not None:
-        pipeline = pipeline.with_profile(profile)
-    changes = {key: _scalar(value) for key, value in map(_pair, settings)}
-    return Pipeline.from_graph(with_settings(pipeline.graph, changes)) if changes else pipeline
-
-
-def _photos(
-    name: str, inputs: dict[str, GraphInput], given: dict[str, Any], photos: list[str], out: Path
-) -> list[Photo]:
-    """Find the photos, once it is sure that the pipeline can run on them."""
-    from visionweave.errors import JobError
-    from visionweave.jobs.photos import find_photos
-
-    takes = _photo_input(inputs, given)
-    if takes is None and photos:
-        raise JobError(f"{name} takes no photos; its inputs are {', '.join(inputs)}")
-    if takes is not None and not photos:
-        raise JobError(f"{name} needs photos: visionweave run {name} PHOTOS... --out {out}")
-    missing = [
-        each.name
-        for each in inputs.values()
-        if each.default is None and each.name not in given and each.name != takes
-    ]
-    if missing:
-        wanted = " ".join(f"-i {each}=..." for each in missing)
-        raise JobError(f"{name} needs more inputs: add {wanted}")
-    return find_photos(photos, leave_out=out) if photos else []
-
-
-def _photo_input(inputs: dict[str, GraphInput], given: dict[str, Any]) -> str | None:
-    """The input that takes the photos: the first of images that is not set otherwise."""
-    from visionweave.values import Image
-
-    for each in inputs.values():
-        if Image in each.type.kinds and not each.type.many and each.name not in given:
-            return each.name
-    return None
-
-
-def _pair(text: str) -> tuple[str, str]:
-    from visionweave.errors import JobError
-
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise JobError(f"expected NAME=VALUE; got {text!r}")
-    return name.strip(), value
-
-
-def _scalar(text: str) -> Any:
-    """Read a setting as a pipeline file would: 0.5 is a number, [1, 2] a list."""
-    from visionweave.errors import PipelineError
-    from visionweave.files.yaml_tree import read_yaml
-
-    entry, problems = read_yaml(text, repr(text))
-    if entry is None or problems:
-        raise PipelineError(problems)
-    return entry.plain()
-
-
-def _input(inputs: dict[str, GraphInput], name: str, text: str) -> Any:
-    """Read an input: @FILE is a value's file, [a, b] a list, all else the text itself."""
-    from visionweave.errors import JobError, ValueTypeError, did_you_mean
-
-    if name not in inputs:
-        hint = did_you_mean(name, inputs)
-        raise JobError(f"there is no input {name!r}; {hint or 'it takes ' + ', '.join(inputs)}")
-    kind = inputs[name].type
-    try:
-        if text.startswith("@"):
-            return kind.kinds[0].load(text[1:])
-        return kind.coerce(_scalar(text) if text.startswith(("[", "{")) else text)
-    except (ValueTypeError, OSError) as error:
-        raise JobError(f"input {name!r} does not fit {kind}: {error}") from None
-
-
-def _report(job: Job, summary: Summary) -> None:
-    """Say in a line or two what came of it."""
-    counts = summary.counts
-    total = counts.total()
-    parts = [f"{counts[key]} {text}" for key, text in _STATUS.items() if counts[key]]
-    state = "interrupted after" if summary.interrupted else "finished"
-    print(
-        f"{state} {total} of {len(job.photos) or 1} in {summary.seconds:.1f} s: "
-        f"{', '.join(parts) or 'nothing done'}. Results in {job.out}",
-        file=sys.stderr,
+    text = read_receipt(path)["pipeline"]["yaml"]
+    wanted = Pipeline.from_yaml(text, str(path)).inputs if text and inputs else {}
+    locked = read_locked(path, read_inputs(wanted, inputs) if wanted else {})
+    for option, value in (("device", locked.device), ("precision", locked.precision)):
+        if options[option] == "auto":
+            options[option] = value
+    runtime = Runtime.get(options["device"], options["precision"])
+    check_locked(locked, runtime, options["hashes"], strict=strict)
+    given = photos or locked.receipt["given"]
+    about = locked.receipt["pipeline"]
+    return Job(
+        about["name"],
+        locked.pipeline,
+        read_photos(about["name"], locked.pipeline.inputs, locked.inputs, given, options["out"]),
+        inputs=locked.inputs,
+        photo_input=locked.receipt["photo_input"],
+        given=[_absolute(each) for each in given],
+        profile=about["profile"],
+        changes=about["changes"],
+        **options,
     )
-    if summary.failures:
-        print(f"{summary.failures} failures are in {job.out / 'failures.jsonl'}", file=sys.stderr)
 
 
-_STATUS = {"ok": "good", "partial": "in part", "failed": "failed"}
+def _check_alone(settings: list[str] | None, profile: str | None) -> None:
+    from visionweave.errors import JobError
+
+    if settings or profile:
+        raise JobError("--locked repeats a job as it was; it goes with neither --set nor --profile")
+
+
+def _absolute(photos: str) -> str:
+    return str(Path(photos).absolute())

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from visionweave.contract import Node
@@ -140,6 +141,10 @@ class Batcher:
         Returns:
             As many results, in order; a `Raised` in the place of each that failed.
         """
+        return list(chain.from_iterable(self.windows(node, calls)))
+
+    def windows(self, node: Node, calls: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
+        """Yield what `run` returns in parts, each as soon as its calls have ended."""
         tasks = [_Task(node.run(*arguments)) for arguments in calls]
         sizes = (self._limits.size(node, *stated) for stated in batch_sizes(node).items())
         width = min(sizes, default=1)
@@ -148,19 +153,20 @@ class Batcher:
             for start in range(0, len(tasks), width)
         ]
         try:
-            self._run(windows)
+            for window in self._finished(windows):
+                yield [task.outcome for task in window.tasks]
         finally:
             for window in windows:
                 window.close()
-        return [task.outcome for task in tasks]
 
-    def _run(self, windows: list[_Window]) -> None:
+    def _finished(self, windows: list[_Window]) -> Iterator[_Window]:
         none = _Window([], None)
         padded = [none, none, *windows, none, none]
         for before, window, after in zip(padded, padded[1:], padded[2:], strict=False):
             after.resume(after.tasks)
             self._answer_all(window)
             self._finish(before)
+            yield before
 
     def _finish(self, window: _Window) -> None:
         while self._answer_all(window):

@@ -9,11 +9,13 @@ The policy, all of it:
 - A value is **dropped after its last reader**; what an output needs is kept until its item is
   handed out. So memory is bounded by the chunk, however long the stream.
 - Each model is **loaded** when its step first has something to do, once.
+- What is **known** already is not computed: the `Keeper` (`keeper.py`) is asked for every step.
 - A call that **fails** leaves a `Failed` in its place. Steps that need it pass it on and are not
   run; a step that takes a whole list gets the elements that did not fail. Everything else goes on.
 - Results come **in the order** of the items, and depend on neither chunk nor batch size.
 
-Whatever wants to watch is an `Observer`; nothing here prints or stores.
+Whatever wants to watch is an `Observer`, and whatever keeps results a `Keeper`; nothing here prints
+or stores.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from visionweave.contract import ModelNode
@@ -31,6 +34,7 @@ from visionweave.execution.batching import THREADS, Batcher, Limits
 from visionweave.execution.calls import Call, expand, resolve, settle, without_failures
 from visionweave.execution.failures import Failed, Raised
 from visionweave.execution.items import Item, read_chunks
+from visionweave.execution.keeper import Keeper
 from visionweave.execution.observe import Observer
 from visionweave.execution.plan import Plan, PlannedStep
 from visionweave.runtime import Runtime
@@ -50,12 +54,14 @@ class Options:
         chunk: the largest number of items in a chunk.
         limits: the largest batches to try.
         observers: who is told what happens.
+        keeper: who may know results already.
     """
 
     runtime: Runtime = field(default_factory=Runtime.get)
     chunk: int = CHUNK
     limits: Limits = field(default_factory=Limits)
     observers: Sequence[Observer] = ()
+    keeper: Keeper = field(default_factory=Keeper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +107,13 @@ def execute(plan: Plan, source: Iterable[Any], options: Options) -> Iterator[Res
     run = _Run(plan, options)
     with ExitStack() as stack:
         stack.callback(run.tell, "run_finished")
+        stack.enter_context(options.keeper)
         # Two pools, so that the next chunk's photos do not stand in line before this one's batches.
         readers = _pool(stack) if several and plan.reads_images else None
         run.workers = _pool(stack) if several and prepares else None
         run.tell("run_started", plan)
-        for chunk in read_chunks(plan, source, options.chunk, readers):
+        options.keeper.run_started(plan)
+        for chunk in read_chunks(plan, source, options.chunk, readers, options.keeper):
             yield from run.chunk(chunk)
 
 
@@ -121,6 +129,7 @@ class _Run:
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan, self.options = plan, options
         self.workers: Executor | None = None
+        self.items: list[Item] = []  # of the current chunk
 
     def tell(self, event: str, *details: Any) -> None:
         for observer in self.options.observers:
@@ -128,6 +137,7 @@ class _Run:
 
     def chunk(self, items: list[Item]) -> Iterator[Result]:
         """Take a chunk through all steps, and hand out its results."""
+        self.items = items
         self.tell("chunk_started", [item.name for item in items])
         # One column of values per slot, one value per item in each.
         columns: list[list[Any]] = [[] for _ in range(self.plan.slots)]
@@ -136,7 +146,7 @@ class _Run:
         for item in items:
             item.values.clear()
         for step in self.plan.steps:
-            self._step(step, items, columns)
+            self._step(step, columns)
             for slot in step.releases:
                 columns[slot] = []
         outputs = {name: columns[slot] for name, slot in self.plan.outputs.items()}
@@ -144,21 +154,38 @@ class _Run:
         for index, item in enumerate(items):
             yield self._result(item, index, outputs)
 
-    def _step(self, step: PlannedStep, items: list[Item], columns: list[list[Any]]) -> None:
+    def _step(self, step: PlannedStep, columns: list[list[Any]]) -> None:
         """Run one step over a chunk, and put its results into their columns."""
-        shapes, calls = expand(step, columns, len(items))
-        if calls:
+        shapes, calls = expand(step, columns, len(self.items))
+        left = self.options.keeper.left(step, calls, self._again)
+        if len(left) < len(calls):
+            self.tell("results_found", step, len(calls) - len(left))
+        if left:
             self._load(step)
-        self.tell("step_started", step, len(calls))
+        self.tell("step_started", step, len(left))
         started = time.perf_counter()
-        if step.spec.is_async:
-            self._run_batched(step, calls)
-        else:
-            _run_each(step, calls)
-        settle(step, calls, items)
+        self._compute(step, left)
         for name, slot in step.slots.items():
             columns[slot] = [resolve(shape, name) for shape in shapes]
-        self.tell("step_finished", step, len(calls), time.perf_counter() - started)
+        self.tell("step_finished", step, len(left), time.perf_counter() - started)
+
+    def _compute(self, step: PlannedStep, calls: list[Call]) -> None:
+        """Run calls of a step; batch by batch, so that what an interrupted one has done is kept."""
+        if step.spec.is_async:
+            for done in self._run_batched(step, calls):
+                self._settle(step, done)
+        else:
+            _run_each(step, calls)
+            self._settle(step, calls)
+
+    def _settle(self, step: PlannedStep, calls: list[Call]) -> None:
+        settle(step, calls, self.items)
+        self.options.keeper.keep(step, calls)
+
+    def _again(self, step: PlannedStep, calls: list[Call]) -> None:
+        """Run calls whose results the keeper knew and has lost."""
+        self._load(step)
+        self._compute(step, calls)
 
     def _load(self, step: PlannedStep) -> None:
         node, runtime = step.node, self.options.runtime
@@ -166,18 +193,22 @@ class _Run:
             self.tell("model_loading", step)
             node.ensure_loaded(runtime)
 
-    def _run_batched(self, step: PlannedStep, calls: list[Call]) -> None:
+    def _run_batched(self, step: PlannedStep, calls: list[Call]) -> Iterator[list[Call]]:
         def report(method: str, size: int, failed: bool) -> None:
             self.tell("batch_finished", step, method, size, failed)
 
         batcher = Batcher(self.options.limits, self.workers, report)
-        outcomes = batcher.run(step.node, [call.arguments for call in calls])
-        for call, outcome in zip(calls, outcomes, strict=True):
-            call.outcome = outcome
+        rest = iter(calls)
+        for outcomes in batcher.windows(step.node, [call.arguments for call in calls]):
+            done = list(islice(rest, len(outcomes)))
+            for call, outcome in zip(done, outcomes, strict=True):
+                call.outcome = outcome
+            yield done
 
     def _result(self, item: Item, index: int, columns: dict[str, list[Any]]) -> Result:
         """Take the outputs of an item out of their columns, so that only its receiver has them."""
-        given = {name: column[index] for name, column in columns.items()}
+        value = self.options.keeper.value
+        given = {name: value(column[index]) for name, column in columns.items()}
         for column in columns.values():
             column[index] = None
         missing = {n: value.error for n, value in given.items() if isinstance(value, Failed)}

@@ -12,7 +12,6 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any, Self
 
 from visionweave.errors import (
@@ -24,6 +23,7 @@ from visionweave.errors import (
     did_you_mean,
 )
 from visionweave.execution.failures import Failed, without_frames
+from visionweave.execution.keeper import Keeper
 from visionweave.execution.plan import Plan, PlannedInput
 from visionweave.types import PortType
 from visionweave.values import Image
@@ -165,20 +165,25 @@ def _only_input(plan: Plan) -> str:
 
 
 def read_chunks(
-    plan: Plan, source: Iterable[Any], size: int, pool: Executor | None
+    plan: Plan, source: Iterable[Any], size: int, pool: Executor | None, keeper: Keeper
 ) -> Iterator[list[Item]]:
     """Read `source` in chunks of at most `size` items, decoding one chunk ahead in `pool`.
 
-    Without a pool nothing is read ahead.
+    Without a pool nothing is read ahead. Photos of which the keeper knows enough are not decoded;
+    they are when somebody asks for their pixels after all.
     """
+
+    def ready(item: Item) -> Item:
+        return item.decode(plan.inputs) if keeper.wants_pixels(item) else item
+
     items = (make_item(plan, given, index) for index, given in enumerate(source))
     chunks = _split(items, size)
     if pool is None:
-        yield from ([item.decode(plan.inputs) for item in chunk] for chunk in chunks)
+        yield from ([ready(item) for item in chunk] for chunk in chunks)
         return
     ahead = None
     for chunk in chunks:
-        decoding = pool.map(Item.decode, chunk, repeat(plan.inputs))
+        decoding = pool.map(ready, chunk)
         if ahead is not None:
             yield list(ahead)
         ahead = decoding

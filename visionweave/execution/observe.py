@@ -27,6 +27,12 @@ class Observer:
     def model_loading(self, step: PlannedStep) -> None:
         """A step is about to load its model, before it starts."""
 
+    def results_found(self, step: PlannedStep, calls: int) -> None:
+        """Of the step's calls for the current chunk, so many need not run: their results are known.
+
+        Told before the step starts, and only when there are some.
+        """
+
     def step_started(self, step: PlannedStep, calls: int) -> None:
         """A step is about to run `calls` times for the current chunk."""
 
@@ -38,6 +44,9 @@ class Observer:
 
     def item_finished(self, result: Result) -> None:
         """All that will come of an item is in its result, which is about to be handed out."""
+
+    def item_passed_over(self, name: str) -> None:
+        """A job does not run an item, because it was done in an earlier run."""
 
     def run_finished(self) -> None:
         """After the last result, or when the run is abandoned."""

@@ -1,32 +1,50 @@
 """A job: one pipeline over many photos, with its results in a folder.
 
-    out/run.json            what ran: pipeline and hash, settings, versions, device, counts, times
-    out/items.jsonl         one line per photo: status, the files of its outputs
+    out/run.json            the receipt: what made these files (see `receipt.py`)
+    out/items.jsonl         one line per photo: status, the files of its outputs (`journal.py`)
     out/failures.jsonl      one line per failure: photo, step, object, error, how to retry
-    out/street/004/...      the results of street/004.jpg (see `outputs.py`)
+    out/failures/           their tracebacks
+    out/street/004/...      the results of street/004.jpg (`outputs.py`)
 
-A photo's line is written after its files are safely on the disk. Files are written in a thread of
-their own, while the next photos compute.
+The same job in the same folder goes on where it was (`resume.py`): photos whose results are there,
+made by the same recipe (`recipe.py`) of the same bytes, are passed over, others run; of those, only
+what the result cache does not know is computed. A photo's line is written after its files are
+safely on the disk, in threads beside those that compute (`writer.py`). So the job may be killed at
+any moment, and goes on.
 """
 
 from __future__ import annotations
 
-import json
-import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from visionweave.atomic import write_atomic
+from visionweave.cache import Cache
+from visionweave.cache.photos import PhotoHashes
 from visionweave.contract import ModelNode
 from visionweave.errors import JobError, WeaveError
 from visionweave.execution.executor import CHUNK, Result
 from visionweave.execution.observe import Observer
-from visionweave.jobs.journal import OWN_FILES, Journal, Summary
+from visionweave.execution.plan import PlannedStep
+from visionweave.jobs.folder import OWN_FILES, job_folder, leave_no_trace
+from visionweave.jobs.journal import Entry, Journal
 from visionweave.jobs.photos import Photo
-from visionweave.jobs.receipt import closing, opening
+from visionweave.jobs.receipt import Receipt
+from visionweave.jobs.recipe import Recipe, make_recipe
+from visionweave.jobs.resume import (
+    check_names,
+    deleted_photos,
+    folders_of,
+    is_done,
+    item_key,
+    works,
+)
+from visionweave.jobs.summary import Summary
+from visionweave.jobs.writer import NAMELESS, Work, Writer
 from visionweave.pipeline import Pipeline
 from visionweave.runtime import Runtime
 from visionweave.values import Image
@@ -46,11 +64,19 @@ class Job:
         inputs: values for the inputs that are the same for all photos.
         out: the folder for the results.
         photo_input: the input that takes the photos.
-        overwrite: whether results that are there already are replaced.
+        overwrite: whether results that are there already are removed first.
         chunk: see `Pipeline.map`.
         batch: see `Pipeline.map`.
         device: see `Pipeline.map`.
         precision: see `Pipeline.map`.
+        cache: where results of models are found and kept; None computes everything.
+        hashes: where the hashes of photos are remembered.
+        max_failures: stop when so many photos have failed in this run; None: never.
+        retry: whether photos that failed are tried again, though nothing has changed.
+        prune: whether the results of photos that are gone are removed.
+        given: what stood for the photos on the command line, for the receipt.
+        profile: the profile that was chosen, for the receipt.
+        changes: the settings that were changed, by "step.setting", for the receipt.
     """
 
     name: str
@@ -64,6 +90,14 @@ class Job:
     batch: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    cache: Cache | None = None
+    hashes: PhotoHashes = field(default_factory=PhotoHashes)
+    max_failures: int | None = None
+    retry: bool = False
+    prune: bool = False
+    given: Sequence[str] = ()
+    profile: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def has_models(self) -> bool:
@@ -78,110 +112,130 @@ def run_job(job: Job, observers: Sequence[Observer] = ()) -> Summary:
         DeviceError: the device or precision is not to be had.
         JobError: the folder cannot be used, or a result cannot be written.
         PipelineError: an input does not fit.
+        WeightsError: a model's weights are not here.
     """
-    _check_device(job)
-    _prepare_folder(job)
-    started = time.monotonic()
-    receipt = opening(job)
+    runtime = Runtime.get(job.device, job.precision)
+    recipe = make_recipe(job.pipeline.graph, job.inputs, runtime, job.hashes)
     summary = Summary()
-    _write_json(job.out / "run.json", receipt)
+    started = time.monotonic()
     try:
-        with Journal(job.out, job.photos, _retry(job), summary, job.chunk) as journal:
-            for result in _results(job, observers):
-                journal.add(result)
-    except KeyboardInterrupt:
-        summary.interrupted = True
-    except WeaveError:  # a model without its weights, an input that does not fit
-        if not summary.counts.total():
-            _leave_no_trace(job.out)
-        raise
+        with job_folder(job.out, overwrite=job.overwrite) as (journal, fresh):
+            run = _Run(job, recipe, journal, summary, observers)
+            try:
+                run.run()
+            except BaseException as error:
+                summary.broken = True
+                # A model without its weights, an input that does not fit.
+                if fresh and isinstance(error, WeaveError) and not summary.counts.total():
+                    leave_no_trace(job.out)
+                else:
+                    with suppress(OSError):
+                        run.end(time.monotonic() - started)
+                raise
+            run.end(time.monotonic() - started)
     except OSError as error:
         reason = error.strerror or str(error)
+        safe = summary.counts.total()
         raise JobError(
-            f"cannot write to {error.filename or job.out}: {reason}. "
-            f"The results of {summary.counts.total()} photos are safe in {job.out}"
+            f"cannot write to {error.filename or job.out}: {reason}. The results of {safe} photos "
+            f"are safe in {job.out}; the same command goes on from there"
         ) from error
-    summary.seconds = time.monotonic() - started
-    _write_json(job.out / "run.json", receipt | closing(job, summary))
     return summary
 
 
-def _results(job: Job, observers: Sequence[Observer]) -> Iterator[Result]:
-    items: Iterator[Mapping[str, Any]] = (
-        {**job.inputs, job.photo_input: Image.open(photo.path, photo.name)} for photo in job.photos
-    )
-    return job.pipeline.map(
-        items if job.photos else [job.inputs],
-        chunk=job.chunk,
-        batch=job.batch,
-        device=job.device,
-        precision=job.precision,
-        observers=observers,
-    )
+class _Run:
+    """One run of a job in its folder."""
+
+    def __init__(
+        self,
+        job: Job,
+        recipe: Recipe,
+        journal: Journal,
+        summary: Summary,
+        observers: Sequence[Observer],
+    ) -> None:
+        self.job, self.recipe, self.journal = job, recipe, journal
+        self.summary, self.observers = summary, observers
+        self.running: deque[Work] = deque()
+        check_names(job.photos, journal)
+        self.receipt = Receipt(job, recipe)
+        self.receipt.begin()
+
+    def run(self) -> None:
+        """Run the photos that are not done."""
+        job = self.job
+        number = self.receipt.run
+        writer = Writer(job.out, self.journal, self.recipe.key, number, job.chunk, self._count)
+        failed = 0
+        try:
+            with writer, closing(self._results()) as results:
+                for result in results:
+                    writer.add(self.running.popleft(), result)
+                    failed += not result.ok
+                    if job.max_failures is not None and failed >= job.max_failures:
+                        self.summary.stopped = True
+                        break
+        except KeyboardInterrupt:
+            self.summary.interrupted = True
+        self.summary.deleted = deleted_photos(job.photos, self.journal)
+        if job.prune:
+            for photo in self.summary.deleted:
+                self.journal.append(Entry(photo, "gone"))
+            self.summary.pruned = bool(self.summary.deleted)
+
+    def end(self, seconds: float) -> None:
+        """Write the receipt of what was run."""
+        self.job.hashes.flush()
+        self.summary.seconds = seconds
+        self.receipt.end(self.summary, self.journal)
+
+    def _results(self) -> Generator[Result]:
+        job = self.job
+        yield from job.pipeline.map(
+            self._items(),
+            chunk=job.chunk,
+            batch=job.batch,
+            device=job.device,
+            precision=job.precision,
+            observers=[*self.observers, _Found(self.summary)],
+            cache=job.cache,
+        )
+
+    def _items(self) -> Iterator[Mapping[str, Any]]:
+        """The inputs of each photo that is to be run; who is running is in `running`, in order."""
+        job, folders = self.job, folders_of(self.job.photos, self.journal, OWN_FILES)
+        if not job.photos:
+            earlier = self.journal.get(NAMELESS)
+            if not self._passed_over(Work(None, key=item_key(self.recipe.key), earlier=earlier)):
+                yield job.inputs
+        for work in works(job.photos, folders, self.journal, self.recipe.key, job.hashes):
+            if not self._passed_over(work):
+                assert work.photo is not None
+                image = Image.open(work.photo.path, work.photo.name)
+                if work.state is not None:
+                    image = image.held_to(work.state, work.sha256)
+                yield {**job.inputs, job.photo_input: image}
+
+    def _passed_over(self, work: Work) -> bool:
+        if is_done(work.earlier, work.key, self.job.out, retry=self.job.retry):
+            assert work.earlier is not None
+            self.summary.before += 1
+            self._count(work.earlier)
+            for observer in self.observers:
+                observer.item_passed_over(work.earlier.photo)
+            return True
+        self.running.append(work)
+        return False
+
+    def _count(self, entry: Entry) -> None:
+        self.summary.add(entry.status, entry.failures)
 
 
-def _retry(job: Job) -> str:
-    """The command that runs the job again, but for its photos."""
-    return shlex.join(["visionweave", "run", job.name, "--out", f"{job.out}-retried"])
+class _Found(Observer):
+    """Counts the results of models that were known."""
 
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
 
-def _check_device(job: Job) -> None:
-    """Refuse a device that is not there before anything is written."""
-    runtime = Runtime.get(job.device, job.precision)
-    if job.has_models:
-        runtime.device  # noqa: B018 - asking finds out
-
-
-def _prepare_folder(job: Job) -> None:
-    out = job.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if (out / "run.json").exists():
-            if not job.overwrite:
-                raise JobError(
-                    f"{out} holds the results of an earlier run; "
-                    "choose another --out, or replace them with --overwrite"
-                )
-            _remove_results(out)
-        elif any(out.iterdir()) and not job.overwrite:
-            raise JobError(
-                f"{out} is not empty and holds no results of visionweave; "
-                "choose another --out, or write into it with --overwrite"
-            )
-    except OSError as error:
-        raise JobError(f"cannot write to {out}: {error.strerror or error}") from error
-
-
-def _remove_results(out: Path) -> None:
-    """Remove what the earlier run says it wrote, and nothing else."""
-    journal = out / "items.jsonl"
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
-    for line in lines:
-        for name in _flat(json.loads(line)["outputs"]):
-            path = out / name
-            path.unlink(missing_ok=True)
-            for folder in path.parents:
-                if folder == out or not folder.is_dir() or any(folder.iterdir()):
-                    break
-                folder.rmdir()
-    for name in OWN_FILES:
-        (out / name).unlink(missing_ok=True)
-
-
-def _leave_no_trace(out: Path) -> None:
-    """Take back what a job wrote that was refused before its first photo."""
-    _remove_results(out)
-    if not any(out.iterdir()):
-        out.rmdir()
-
-
-def _flat(files: Any) -> Iterator[str]:
-    if isinstance(files, str):
-        yield files
-    else:
-        for each in files.values() if isinstance(files, dict) else files:
-            yield from _flat(each)
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    write_atomic(path, (json.dumps(data, ensure_ascii=False, indent=1) + "\n").encode())
+    def results_found(self, step: PlannedStep, calls: int) -> None:
+        self._summary.found += calls

@@ -1,131 +1,235 @@
-"""The journal of a job: what came of each photo, a line each, in the order of the photos."""
+"""items.jsonl: what came of each photo, a line each; the last line of a photo counts.
+
+    {"photo": "street/004.jpg", "status": "ok", "outputs": {"tags": "street/004/tags.json"}, ...}
+
+Lines are appended, so that a job that is killed loses none. Before the files of a photo are
+written, a line says so (status "writing"): whoever finds it as the last of its photo knows that
+they may be half of one result and half of another, and removes them. When a job ends, or goes on,
+the lines that count no more are taken out.
+"""
 
 from __future__ import annotations
 
+import io
 import json
-import shlex
-import traceback
-from collections import Counter, deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
-from visionweave.errors import NodeFailed
-from visionweave.execution.executor import Result
-from visionweave.jobs.outputs import write_result
-from visionweave.jobs.photos import Photo, result_folders
+from visionweave.atomic import sync_folder, write_atomic
 
-__all__ = ["OWN_FILES", "Journal", "Summary"]
+__all__ = [
+    "DONE",
+    "Entry",
+    "Journal",
+    "append_line",
+    "as_line",
+    "read_lines",
+    "remove_files",
+    "remove_halves",
+]
 
-OWN_FILES = ("run.json", "items.jsonl", "failures.jsonl")
-"""The files of the job itself, at the top of its folder."""
+DONE = ("ok", "partial", "failed")
+"""The statuses of a photo that the job has come to an end with."""
+
+SYNC_SECONDS = 1.0
+"""How long a line may wait to be forced to the disk; a killed process loses none meanwhile."""
 
 
-@dataclass(slots=True)
-class Summary:
-    """What came of a job.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line.
 
     Attributes:
-        counts: the photos by status: "ok"; "partial", with some failures; "failed", without output.
-        failures: the number of failures.
-        interrupted: whether it was stopped from outside.
-        seconds: how long it ran.
+        photo: the photo's name; of a pipeline without photos, the item's.
+        status: "ok"; "partial", with some failures; "failed", without output; "writing".
+        outputs: by output the path of its file below the job's folder, or (nested) lists of them.
+        files: the size of each of these files in bytes; 0 while they are written.
+        failures: how many there are in failures.jsonl.
+        key: what the results were made from: the recipe and the photo's bytes; "" when those could
+            not be read.
+        recipe: the key of the recipe, which run.json holds.
+        sha256: of the photo's file.
+        path: the photo's file.
+        folder: where its results lie, below the job's folder.
+        run: which run of the job this was, from 1.
+        tracebacks: the files of tracebacks of its failures.
     """
 
-    counts: Counter[str] = field(default_factory=Counter)
+    photo: str
+    status: str
+    outputs: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
     failures: int = 0
-    interrupted: bool = False
-    seconds: float = 0.0
+    key: str = ""
+    recipe: str = ""
+    sha256: str = ""
+    path: str | None = None
+    folder: str = ""
+    run: int = 1
+    tracebacks: list[str] = field(default_factory=list)
 
-    @property
-    def exit_code(self) -> int:
-        """0 all well, 2 finished with failures, 130 interrupted."""
-        return 130 if self.interrupted else 2 if self.failures else 0
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Restore an entry from the fields of its line; unknown ones are passed over."""
+        return cls(**{name: value for name, value in data.items() if name in _FIELDS})
+
+    def holds(self, out: Path) -> bool:
+        """Whether its files are there, in the sizes that they had."""
+        try:
+            return all((out / name).stat().st_size == size for name, size in self.files.items())
+        except OSError:
+            return False
+
+    def all_files(self) -> list[str]:
+        """Its files, with those of tracebacks."""
+        return [*self.files, *self.tracebacks]
+
+
+_FIELDS = tuple(each.name for each in fields(Entry))
 
 
 class Journal:
-    """Writes results and their lines, in order, in a thread of its own."""
+    """The journal of a job's folder.
 
-    def __init__(
-        self, out: Path, photos: Sequence[Photo], retry: str, summary: Summary, ahead: int
-    ) -> None:
-        """Keep the journal of a job.
+    Reading it removes what a killed run has left half-written, so only one process may do it at a
+    time: the job's lock sees to it.
 
-        Args:
-            out: the job's folder.
-            photos: the job's photos.
-            retry: the command that runs the job again, but for its photos.
-            summary: what is counted up.
-            ahead: how many results may wait to be written.
-        """
-        self._out, self._retry, self._summary, self._ahead = out, retry, summary, ahead
-        self._folders = result_folders([photo.name for photo in photos], OWN_FILES)
-        self._paths = {photo.name: str(photo.path) for photo in photos}
-        self._waiting: deque[tuple[Result, Future[dict[str, Any]]]] = deque()
-        self._stack = ExitStack()
+    Args:
+        out: the job's folder.
+    """
 
-    def __enter__(self) -> Self:
-        self._items = self._open("items.jsonl")
-        self._failures = self._open("failures.jsonl")
-        self._writer = self._stack.enter_context(ThreadPoolExecutor(1, "visionweave-write"))
-        return self
+    def __init__(self, out: Path) -> None:
+        self._out, self._path = out, out / "items.jsonl"
+        self._file: io.FileIO | None = None
+        self._synced = time.monotonic()
+        self._lines: dict[str, bytes] = {}
+        self._clean()
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        try:
-            # Also after Ctrl-C: what is computed is written.
-            if kind is None or issubclass(kind, KeyboardInterrupt):
-                self._settle(0)
-        finally:
-            self._stack.close()
+    def __len__(self) -> int:
+        return len(self._lines)
 
-    def add(self, result: Result) -> None:
-        """Have a result written; wait for earlier ones, so that few are in memory."""
-        folder = self._folders.get(result.name, "")
-        write = self._writer.submit(write_result, result, self._out, folder)
-        self._waiting.append((result, write))
-        self._settle(self._ahead)
+    def __contains__(self, photo: str) -> bool:
+        return photo in self._lines
 
-    def _open(self, name: str) -> TextIO:
-        path = self._out / name
-        return self._stack.enter_context(path.open("w", encoding="utf-8"))
+    def get(self, photo: str) -> Entry | None:
+        """Return what came of a photo in an earlier run, or None."""
+        line = self._lines.get(photo)
+        return None if line is None else Entry.from_json(json.loads(line))
 
-    def _settle(self, most: int) -> None:
-        while len(self._waiting) > most:
-            result, write = self._waiting.popleft()
-            files = write.result()
-            status = "ok" if result.ok else "partial" if result.outputs else "failed"
-            line = {
-                "photo": result.name,
-                "path": self._paths.get(result.name),
-                "status": status,
-                "outputs": files,
-                "failures": len(result.failures),
-            }
-            for failure in result.failures:
-                _write_line(self._failures, self._failure(failure))
-            _write_line(self._items, line)
-            self._summary.counts[status] += 1
-            self._summary.failures += len(result.failures)
+    def entries(self) -> Iterator[Entry]:
+        """What came of each photo in earlier runs."""
+        return (Entry.from_json(json.loads(line)) for line in self._lines.values())
 
-    def _failure(self, failure: NodeFailed) -> dict[str, Any]:
-        path = self._paths.get(failure.item)
-        cause = failure.__cause__
-        return {
-            "photo": failure.item,
-            "step": failure.step,
-            "node": failure.node,
-            "object": failure.object,
-            "label": failure.label,
-            "error": failure.error,
-            "message": failure.reason,
-            "retry": self._retry if path is None else f"{self._retry} {shlex.quote(path)}",
-            "traceback": "".join(traceback.format_exception(cause)) if cause else "",
-        }
+    def append(self, entry: Entry) -> None:
+        """Write a line."""
+        if self._file is None:
+            self._file = io.FileIO(self._path, "a")
+        append_line(self._file, {name: getattr(entry, name) for name in _FIELDS})
+
+    def sync(self, *, now: bool = False) -> None:
+        """Force the lines to the disk; if not `now`, when it was not done for a while."""
+        if self._file is not None and (now or time.monotonic() - self._synced > SYNC_SECONDS):
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """End the journal: what counts no more is taken out of it."""
+        if self._file is not None:
+            self.sync(now=True)
+            self._file.close()
+            self._file = None
+            self._clean()
+
+    def _clean(self) -> None:
+        """Read the lines; remove the files of those that count no more, then these lines."""
+        last: dict[str, tuple[Entry, bytes]] = {}
+        old: dict[str, None] = {}
+        count = 0
+        for found, line in read_lines(self._path):
+            count += 1
+            entry = Entry.from_json(found)
+            if entry.photo in last:
+                old |= dict.fromkeys(last[entry.photo][0].all_files())
+            last[entry.photo] = entry, line
+        done = {photo: line for photo, (entry, line) in last.items() if entry.status in DONE}
+        for photo in last.keys() - done.keys():
+            old |= dict.fromkeys(last[photo][0].all_files())
+        if old:
+            current = {name for photo in done for name in last[photo][0].all_files()}
+            remove_files(self._out, (name for name in old if name not in current))
+        if count != len(done) or _is_torn(self._path):
+            write_atomic(self._path, b"".join(done[photo] for photo in sorted(done)))
+            sync_folder(self._out)
+        self._lines = done
 
 
-def _write_line(file: TextIO, line: dict[str, Any]) -> None:
-    file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    file.flush()
+def as_line(data: dict[str, Any]) -> bytes:
+    """Return a line of JSON; what is no Unicode in it, such as an odd file name, is escaped."""
+    return json.dumps(data, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def append_line(file: io.FileIO, data: dict[str, Any]) -> None:
+    """Append a line whole, or not at all.
+
+    Raises:
+        OSError: it cannot be written; the disk is full.
+    """
+    line, written = as_line(data), 0
+    try:
+        while written < len(line):
+            written += file.write(line[written:])
+    except OSError:
+        os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - written)
+        raise
+
+
+def read_lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """The fields and the bytes of each line of a file; one that was cut off is none."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            try:
+                found = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                found = None
+            if isinstance(found, dict) and isinstance(found.get("photo"), str):
+                yield found, line
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether a file ends within a line."""
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
+
+
+def remove_files(out: Path, names: Iterable[str]) -> None:
+    """Remove files below a folder, what was half-written of them, and folders left empty."""
+    for name in names:
+        path = out / name
+        remove_halves(path)
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == out or not folder.is_dir() or any(folder.iterdir()):
+                break
+            folder.rmdir()
+
+
+def remove_halves(path: Path) -> None:
+    """Remove what a killed process left of writing a file (see `visionweave.atomic`)."""
+    if path.parent.is_dir():
+        for half in path.parent.glob(f".{_escaped(path.name)}.*.part"):
+            half.unlink(missing_ok=True)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -7,53 +7,73 @@ out/street/004/cutouts/2-apple.png      one file per element of a list
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from visionweave.atomic import write_atomic
+from visionweave.atomic import sync_folder, write_atomic
 from visionweave.execution.executor import Result
 from visionweave.values import Origin, Value
 
-__all__ = ["write_result"]
+__all__ = ["Files", "name_files", "write_files"]
 
 Files = str | list["Files"]
 """The files of an output, in the shape of its lists."""
 
 
-def write_result(result: Result, out: Path, folder: str) -> dict[str, Any]:
-    """Write the outputs of one photo.
+def name_files(result: Result, folder: str) -> tuple[dict[str, Files], dict[str, Value]]:
+    """Name the files of what came of one photo.
 
     Args:
-        result: what came of the photo.
-        out: the job's folder.
-        folder: the photo's folder below it; "" for the job's folder itself.
+        result: what came of it.
+        folder: the photo's folder below the job's; "" for that itself.
 
     Returns:
-        For each output, the path of its file below `out`, or (nested) lists of paths.
-
-    Raises:
-        OSError: a file cannot be written.
+        For each output, the path of its file below the job's folder, or (nested) lists of paths;
+        and the value that goes into each file.
     """
-    return {
-        name: _write(value, out, str(PurePosixPath(folder, name)))
+    values: dict[str, Value] = {}
+    outputs = {
+        name: _name(value, str(PurePosixPath(folder, name)), values)
         for name, value in result.outputs.items()
     }
+    return outputs, values
 
 
-def _write(value: Any, out: Path, stem: str) -> Files:
+def write_files(out: Path, values: Mapping[str, Value]) -> dict[str, int]:
+    """Write files below a folder, each whole or not at all; return their sizes in bytes.
+
+    When this returns, they are safe, even if the power fails.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    folders = {folder for name in values for folder in PurePosixPath(name).parents}
+    new = {folder for folder in folders if not (out / folder).is_dir()}
+    sizes = {}
+    for name, value in values.items():
+        data = value.to_bytes()
+        write_atomic(out / name, data)
+        sizes[name] = len(data)
+    for folder in {PurePosixPath(name).parent for name in values} | {each.parent for each in new}:
+        sync_folder(out / folder)
+    return sizes
+
+
+def _name(value: Any, stem: str, values: dict[str, Value]) -> Files:
     if isinstance(value, Value):
         name = stem + value.SUFFIX
-        write_atomic(out / name, value.to_bytes())
+        values[name] = value
         return name
-    written: list[Files] = []
+    named: list[Files] = []
     taken: set[str] = set()
     for index, each in enumerate(value):
         name = _element_name(each, index)
         while name in taken:
             name = f"{name}-{index}"
         taken.add(name)
-        written.append(_write(each, out, f"{stem}/{name}"))
-    return written
+        named.append(_name(each, f"{stem}/{name}", values))
+    return named
 
 
 def _element_name(value: Any, index: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -58,24 +58,41 @@ def find_photos(given: Sequence[str], leave_out: Path | None = None) -> list[Pho
     found: dict[Path, Photo] = {}
     for path in files:
         absolute = _absolute(path)
-        found.setdefault(absolute, Photo(path, absolute.relative_to(common).as_posix()))
+        found.setdefault(absolute, Photo(path, _name(absolute.relative_to(common))))
     return sorted(found.values(), key=lambda photo: photo.name)
 
 
-def result_folders(names: Sequence[str], taken: Sequence[str] = ()) -> dict[str, str]:
+def result_folders(
+    names: Sequence[str], taken: Collection[str] = (), known: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return the folder for the results of each photo: its name without the suffix.
 
     The suffix stays where two photos would share a folder, where a folder of photos has that name,
-    or where it is one of the `taken` names of the job's own files.
+    or one of photos lies in a folder of results, or where it is one of the `taken` names.
+
+    Args:
+        names: the photos.
+        taken: the names of the job's own files.
+        known: the folders that photos got in earlier runs of the job, and keep.
     """
-    short = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
-    uses = Counter(short.values())
-    parents = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    known = {} if known is None else known
+    short = {name: str(PurePosixPath(name).with_suffix("")) for name in names if name not in known}
+    uses = Counter([*short.values(), *known.values()])
+    parents = {str(parent) for name in [*names, *known] for parent in PurePosixPath(name).parents}
+    results = set(known.values())
     blocked = parents | set(taken)
-    return {
-        name: folder if uses[folder] == 1 and folder not in blocked else name
-        for name, folder in short.items()
-    }
+
+    def folder(name: str) -> str:
+        within = results & {str(parent) for parent in PurePosixPath(name).parents}
+        short_fits = uses[short[name]] == 1 and short[name] not in blocked and not within
+        return short[name] if short_fits else name
+
+    return {name: known[name] if name in known else folder(name) for name in names}
+
+
+def _name(path: Path) -> str:
+    """A path as a name, with escapes where it is no Unicode."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def _absolute(path: Path) -> Path:

@@ -17,6 +17,7 @@ from visionweave import photo as files
 from visionweave.arrays import freeze
 from visionweave.errors import ValueTypeError
 from visionweave.photo import Fit, Frame
+from visionweave.photo.state import FileState, unchanged
 from visionweave.values.base import Value, check_stamp, stamp, with_origin
 from visionweave.values.origin import Origin
 from visionweave.values.png import Pixels, composite, open_png, to_png
@@ -35,10 +36,11 @@ class Image(Value):
         origin: the photo's name and, for a crop, the object that it shows.
     """
 
-    __slots__ = ("_fits", "_frame", "_lock", "_path", "_pixels", "_size_wh", "origin")
+    __slots__ = ("_file", "_fits", "_frame", "_lock", "_path", "_pixels", "_size_wh", "origin")
     SUFFIX = ".png"
     origin: Origin
     _path: Path | None
+    _file: tuple[FileState, str] | None
     _fits: tuple[Fit, ...] | None
     _frame: Frame | None
     _pixels: Pixels | None
@@ -52,7 +54,7 @@ class Image(Value):
     def _make(cls, origin: Origin, path: Path | None = None, frame: Frame | None = None) -> Self:
         self = object.__new__(cls)
         size_wh = None if frame is None else frame.size_wh
-        fields = dict.fromkeys(("_fits", "_pixels"))
+        fields = dict.fromkeys(("_file", "_fits", "_pixels"))
         fields |= {"origin": origin, "_path": path, "_frame": frame, "_size_wh": size_wh}
         self._set(_lock=threading.Lock(), **fields)
         return self
@@ -129,7 +131,37 @@ class Image(Value):
         """
         if self._path is None or self._frame is not None or fits is None:
             return self
-        return type(self).open(self._path, self.origin.photo, fits)
+        image = self.closed()
+        image._set(_fits=tuple(fits))
+        return image
+
+    def held_to(self, state: FileState, sha256: str) -> Self:
+        """The same photo, whose file was hashed when it was in `state`, and may not change.
+
+        Reading it raises ImageError when the file is not in that state any more.
+        """
+        assert self._path is not None
+        image = self.closed()
+        image._set(_file=(state, sha256))
+        return image
+
+    def closed(self) -> Self:
+        """The same photo, with its pixels in the file alone where it has one."""
+        if self._path is None:
+            return self
+        image = self._make(self.origin, self._path)
+        image._set(_fits=self._fits, _file=self._file)
+        return image
+
+    @property
+    def file_sha256(self) -> str | None:
+        """The sha256 that the photo is held to; None where it is not, or in no file."""
+        return None if self._file is None else self._file[1]
+
+    @property
+    def fits(self) -> tuple[Fit, ...] | None:
+        """The sizes that it is decoded for; None for full resolution."""
+        return self._fits
 
     @property
     def path(self) -> Path | None:
@@ -140,8 +172,7 @@ class Image(Value):
     def size_wh(self) -> tuple[int, int]:
         """(width, height) of the full, upright photo; reads the file's header at most."""
         if self._size_wh is None:
-            assert self._path is not None
-            self._set(_size_wh=files.read_header(self._path).size_wh)
+            self._set(_size_wh=files.read_header(self._known_path()).size_wh)
         assert self._size_wh is not None
         return self._size_wh
 
@@ -150,8 +181,7 @@ class Image(Value):
         """How much memory `decode` takes, or has taken; reads the file's header at most."""
         if self._frame is not None:
             return self._frame.rgb.nbytes
-        assert self._path is not None
-        header = files.read_header(self._path)
+        header = files.read_header(self._known_path())
         divisor = files.reduction(header, self._fits)
         width, height = (math.ceil(side / divisor) for side in header.size_wh)
         return 3 * width * height
@@ -216,8 +246,7 @@ class Image(Value):
     def _decoded(self) -> Frame:
         with self._lock:
             if self._frame is None:
-                assert self._path is not None
-                frame = files.decode(self._path, self._fits)
+                frame = self._read_file(self._fits)
                 self._set(_frame=frame, _size_wh=frame.size_wh)
             assert self._frame is not None
             return self._frame
@@ -229,10 +258,18 @@ class Image(Value):
             return frame
         with self._lock:
             if self._frame is frame:  # else another thread did it meanwhile
-                assert self._path is not None
-                self._set(_frame=files.decode(self._path))
+                self._set(_frame=self._read_file(None))
             assert self._frame is not None
             return self._frame
+
+    def _read_file(self, fits: Sequence[Fit] | None) -> Frame:
+        path = self._known_path()
+        with unchanged(path, None if self._file is None else self._file[0]):
+            return files.decode(path, fits)
+
+    def _known_path(self) -> Path:
+        assert self._path is not None, "asked of a photo in a file alone"
+        return self._path
 
     def _opaque(self, frame: Frame) -> Pixels:
         if frame.alpha is None:

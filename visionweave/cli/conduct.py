@@ -1,0 +1,73 @@
+"""Running a job on the command line: what is said before, meanwhile and after."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from visionweave.jobs.job import Job, Summary
+
+__all__ = ["conduct"]
+
+SHOWN = 5
+"""Deleted photos that are named."""
+
+
+def conduct(job: Job) -> int:
+    """Run a job with its progress shown and Ctrl-C heeded, and return the exit code."""
+    from visionweave.cli.interrupt import ctrl_c
+    from visionweave.cli.profile import announce
+    from visionweave.cli.progress import Progress
+    from visionweave.jobs.job import run_job
+
+    announce(job.pipeline.graph)
+    try:
+        with ctrl_c() as stop, Progress(len(job.photos) or 1) as progress:
+            summary = run_job(job, [progress, stop])
+    finally:
+        job.hashes.close()
+        if job.cache is not None:
+            job.cache.close()
+    report(job, summary)
+    return summary.exit_code
+
+
+def report(job: Job, summary: Summary) -> None:
+    """Say in some lines what came of it."""
+    counts = summary.counts
+    parts = [f"{counts[key]} {text}" for key, text in _STATUS.items() if counts[key]]
+    state = "finished" if summary.status == "finished" else f"{summary.status} after"
+    before = f" ({summary.before} of them done before)" if summary.before else ""
+    _say(
+        f"{state} {counts.total()} of {len(job.photos) or 1} in {summary.seconds:.1f} s: "
+        f"{', '.join(parts) or 'nothing done'}{before}. Results in {job.out}"
+    )
+    if summary.found:
+        _say(f"{summary.found} results of models were known: see visionweave cache info")
+    if summary.failures:
+        _say(
+            f"{summary.failures} failures are in {job.out / 'failures.jsonl'}; to try them again: "
+            f"visionweave retry {job.out}"
+        )
+    if summary.stopped:
+        _say("stopped because of --max-failures; the same command goes on")
+    if summary.deleted:
+        _say_deleted(job, summary)
+
+
+def _say_deleted(job: Job, summary: Summary) -> None:
+    names, count = summary.deleted, len(summary.deleted)
+    listed = ", ".join(names[:SHOWN]) + (" …" if count > SHOWN else "")
+    what = f"{count} photos that had results here are gone: {listed}"
+    if summary.pruned:
+        _say(f"{what}; their results were removed")
+    else:
+        _say(f"{what}; to remove their results, add --prune")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+_STATUS = {"ok": "good", "partial": "in part", "failed": "failed"}

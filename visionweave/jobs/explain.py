@@ -1,0 +1,146 @@
+"""Why a photo, and each step of it, would run again or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from visionweave.cache.photos import PhotoHashes
+from visionweave.errors import JobError, did_you_mean
+from visionweave.graph import Graph
+from visionweave.jobs.journal import DONE, Entry
+from visionweave.jobs.receipt import read_receipt
+from visionweave.jobs.recipe import Recipe, differences, make_recipe
+from visionweave.jobs.repeat import entries_of, find_entry
+from visionweave.jobs.resume import item_key
+from visionweave.runtime import Runtime
+
+__all__ = ["explain"]
+
+
+def explain(
+    out: Path,
+    photo: str,
+    step: str | None,
+    graph: Graph,
+    inputs: Mapping[str, Any],
+    runtime: Runtime,
+    hashes: PhotoHashes,
+) -> list[str]:
+    """Say in lines what would become of a photo if the job ran now, and why.
+
+    Args:
+        out: the job's folder.
+        photo: the photo, by name or path.
+        step: a step; with it come those that it needs. All when None.
+        graph: the pipeline as it is now.
+        inputs: the inputs that are the same for all photos.
+        runtime: what it would run on.
+        hashes: the hashes of photos.
+
+    Raises:
+        JobError: the folder holds no job, or there is no such photo or step.
+    """
+    receipt = read_receipt(out / "run.json")
+    entry = find_entry(entries_of(out), photo, out)
+    if step is not None and step not in graph.steps:
+        known = ", ".join(graph.steps)
+        hint = did_you_mean(step, graph.steps) or f"there are {known}"
+        raise JobError(f"the pipeline has no step {step!r}; {hint}")
+    now = make_recipe(graph, inputs, runtime, hashes)
+    old = Recipe.from_json(entry.recipe, receipt["recipes"].get(entry.recipe, now.to_json()))
+    head, bytes_changed = _head(out, entry, now, hashes)
+    lines = [f"{entry.photo}: {head}"]
+    chosen = [name for name in graph.steps if name in now.steps]
+    if step is not None:
+        needed = _upstream(now.steps, step)
+        chosen = [name for name in chosen if name in needed]
+    verdicts = _verdicts(graph, chosen, differences(old, now), bytes_changed, now)
+    width = max(map(len, chosen), default=0)
+    return lines + [f"  {name:{width}}  {verdicts[name]}" for name in chosen]
+
+
+def _head(out: Path, entry: Entry, now: Recipe, hashes: PhotoHashes) -> tuple[str, bool]:
+    """What would become of a photo as a whole, and whether its bytes are others."""
+    path = None if entry.path is None else Path(entry.path)
+    sha256 = ""
+    if path is not None:
+        try:
+            sha256 = hashes.of(path)[1]
+        except OSError as error:
+            return f"would fail: {path}: {error.strerror or error}", True
+    changed = sha256 != entry.sha256
+    if changed:
+        text = f"would run: its bytes changed (sha256 {entry.sha256[:12]}…, now {sha256[:12]}…)"
+        return text, True
+    if entry.status not in DONE:
+        return "would run: it was not finished", False
+    if entry.key != item_key(now.key, sha256):
+        return f"would run: it was done in run {entry.run}, by another recipe", False
+    if not entry.holds(out):
+        gone = [name for name in entry.files if not _is_right(out / name, entry.files[name])]
+        return f"would run: {', '.join(gone[:3])} is missing, or was changed", False
+    if entry.status != "ok":
+        return (
+            f"would be passed over: it {_STATUS[entry.status]} in run {entry.run}, and nothing "
+            f"changed; to try it again: visionweave retry {out} {entry.photo}"
+        ), False
+    return f"would be passed over: it was done in run {entry.run}, and nothing changed", False
+
+
+_STATUS = {"partial": "failed in part", "failed": "failed"}
+
+
+def _is_right(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _verdicts(
+    graph: Graph,
+    names: list[str],
+    changes: Mapping[str, list[str]],
+    bytes_changed: bool,
+    now: Recipe,
+) -> dict[str, str]:
+    """Say of each step whether it would run again, and why."""
+    photos = {name for name in graph.inputs if name not in now.inputs}
+    runs: dict[str, bool] = {}
+    verdicts = {}
+    for name in names:
+        reads = {ref.name for ref in graph.steps[name].refs()}
+        reasons = list(changes.get(name, []))
+        reasons += changes.get("", []) if now.steps[name]["has_model"] else []
+        if bytes_changed and reads & photos:
+            reasons.append("the photo's bytes changed")
+        above = [each for each in graph.steps if each in reads and runs.get(each)]
+        runs[name] = bool(reasons or above)
+        if reasons:
+            verdicts[name] = f"runs again: {'; '.join(reasons)}"
+        elif above:
+            verdicts[name] = f"runs again where {_and(above)} {_come(above)} out differently"
+        elif now.steps[name]["has_model"]:
+            verdicts[name] = "does not run: nothing changed"
+        else:
+            verdicts[name] = "nothing changed (no model: it runs whenever the photo does)"
+    return verdicts
+
+
+def _upstream(steps: Mapping[str, dict[str, Any]], step: str) -> set[str]:
+    """A step, and all that it needs."""
+    found, pending = set(), [step]
+    while pending:
+        name = pending.pop()
+        if name in steps and name not in found:
+            found.add(name)
+            reads = [text for text in steps[name]["reads"].values() if isinstance(text, str)]
+            pending += [text[1:].partition(".")[0] for text in reads if text.startswith("$")]
+    return found
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _come(names: list[str]) -> str:
+    return "comes" if len(names) == 1 else "come"

@@ -1,0 +1,74 @@
+"""failures.jsonl: a line for each failure, and the traceback of each in a file of its own."""
+
+from __future__ import annotations
+
+import shlex
+import traceback
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from visionweave.atomic import write_atomic
+from visionweave.errors import NodeFailed
+from visionweave.jobs.journal import Journal, as_line, read_lines
+
+__all__ = ["FOLDER", "describe_failures", "read_failures", "tidy_failures", "write_tracebacks"]
+
+FOLDER = "failures"
+"""Where the tracebacks lie, below the job's folder."""
+
+
+def describe_failures(
+    failures: tuple[NodeFailed, ...], photo: str, folder: str, out: Path
+) -> list[dict[str, Any]]:
+    """Return the lines of a photo's failures.
+
+    Args:
+        failures: the failures.
+        photo: the photo's name.
+        folder: the folder of its results below the job's.
+        out: the job's folder, for the command that tries again.
+    """
+    retry = shlex.join(["visionweave", "retry", str(out), photo])
+    stem = str(PurePosixPath(FOLDER, folder or "item"))
+    return [
+        {
+            "photo": photo,
+            "step": failure.step,
+            "node": failure.node,
+            "object": failure.object,
+            "label": failure.label,
+            "error": failure.error,
+            "message": failure.reason,
+            "traceback": f"{stem}.{index}-{failure.step}.txt",  # a step's name is a plain word
+            "retry": retry,
+        }
+        for index, failure in enumerate(failures)
+    ]
+
+
+def write_tracebacks(
+    out: Path, failures: tuple[NodeFailed, ...], lines: list[dict[str, Any]]
+) -> None:
+    """Write the traceback of each failure to the file that its line names."""
+    for failure, line in zip(failures, lines, strict=True):
+        cause = failure.__cause__
+        text = "".join(traceback.format_exception(cause)) if cause else ""
+        write_atomic(out / line["traceback"], f"{failure}\n\n{text}".encode(errors="replace"))
+
+
+def read_failures(out: Path, journal: Journal) -> list[dict[str, Any]]:
+    """The failures that stand: of each photo, those of the run that its journal's line is of."""
+    found = []
+    for line, _ in read_lines(out / "failures.jsonl"):
+        entry = journal.get(line["photo"])
+        if entry is not None and entry.failures and entry.run == line.get("run"):
+            found.append(line)
+    return found
+
+
+def tidy_failures(out: Path, journal: Journal) -> None:
+    """Take the failures out of failures.jsonl that stand no more."""
+    path = out / "failures.jsonl"
+    data = b"".join(map(as_line, read_failures(out, journal)))
+    if not path.exists() or path.read_bytes() != data:
+        write_atomic(path, data)
