@@ -29,8 +29,21 @@ def conduct(job: Job) -> int:
         job.hashes.close()
         if job.cache is not None:
             job.cache.close()
+    if summary.before < summary.counts.total() or summary.pruned:
+        _annotate(job)
     report(job, summary)
     return summary.exit_code
+
+
+def _annotate(job: Job) -> None:
+    """Gather all objects in one file; that this fails does not make the job one that failed."""
+    from visionweave.errors import JobError
+    from visionweave.exports import write_annotations
+
+    try:
+        write_annotations(job.out)
+    except (JobError, OSError) as error:  # a result that somebody removed or changed by hand
+        _say(f"no annotations.coco.json was written: {error}")
 
 
 def report(job: Job, summary: Summary) -> None:

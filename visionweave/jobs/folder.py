@@ -18,8 +18,11 @@ __all__ = ["OWN_FILES", "job_folder", "leave_no_trace"]
 LOCK = ".lock"
 """Held while a process writes into the folder."""
 
-OWN_FILES = ("run.json", "items.jsonl", "failures.jsonl", failures.FOLDER, LOCK)
-"""What belongs to the job itself, at the top of its folder."""
+_DERIVED = ("annotations.coco.json", "exports", "report")
+"""What other commands make of a job's results, at the top of its folder."""
+
+OWN_FILES = ("run.json", "items.jsonl", "failures.jsonl", failures.FOLDER, LOCK, *_DERIVED)
+"""What no photo's results may be called, at the top of a job's folder."""
 
 
 @contextmanager
@@ -59,7 +62,7 @@ def _is_left_over(name: str) -> bool:
 
 
 def _locked(out: Path, fresh: bool, overwrite: bool) -> Iterator[tuple[Journal, bool]]:
-    for name in OWN_FILES:
+    for name in set(OWN_FILES) - set(_DERIVED):
         remove_halves(out / name)
     journal = Journal(out)
     if overwrite:
@@ -78,7 +81,7 @@ def _locked(out: Path, fresh: bool, overwrite: bool) -> Iterator[tuple[Journal, 
 def _remove_results(out: Path, journal: Journal) -> None:
     """Remove what the earlier runs say they wrote, and nothing else."""
     remove_files(out, [name for entry in journal.entries() for name in entry.all_files()])
-    for name in ("run.json", "items.jsonl", "failures.jsonl"):
+    for name in ("run.json", "items.jsonl", "failures.jsonl", "annotations.coco.json"):
         (out / name).unlink(missing_ok=True)
 
 
