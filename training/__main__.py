@@ -69,7 +69,7 @@ def measure(
     """Print what a trained model gets right on unseen pictures."""
     torch.set_num_threads(threads)
     run = run_of(name)
-    if not run.resume():
+    if not run.resume(to_train=False):
         raise typer.BadParameter(f"{run.folder} holds no state: train it first")
     print(json.dumps(run.measured(count), indent=2))
 
@@ -112,7 +112,7 @@ def ship(name: Name) -> None:
     from training.ship import ship as put
 
     run = run_of(name)
-    if not run.resume():
+    if not run.resume(to_train=False):
         raise typer.BadParameter(f"{run.folder} holds no state: train it first")
     put(name, run.task, run.averaged())
 

@@ -147,12 +147,18 @@ class Run:
         )
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
-    def resume(self) -> bool:
-        """Take up the last state, or, where the run was prolonged, the one before its cooldown."""
+    def resume(self, *, to_train: bool = True) -> bool:
+        """Take up the last state; False where there is none.
+
+        Args:
+            to_train: whether the run goes on: then, where it was prolonged after its cooldown had
+                begun, it goes back to the state before that.
+        """
         state = self._load("state.pt")
         if state is None:
             return False
-        if state["images"] < self.schedule.images and state["step"] > state["cooldown_begins"]:
+        prolonged = state["images"] < self.schedule.images
+        if to_train and prolonged and state["step"] > state["cooldown_begins"]:
             state = self._load("before_cooldown.pt") or state
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -34,8 +34,8 @@ MOST_BYTES, MOST_TOGETHER = 12_000_000, 45_000_000
 """A checkpoint's bytes at most, and those of all that ship: a package is not a download site."""
 
 TERMS = (
-    "Trained by this project on pictures composed of Fluent Emoji (MIT), Twemoji (CC-BY-4.0), "
-    "FxEmojis and Noto Emoji (both Apache-2.0); NOTICE names their makers."
+    "Trained by this project on pictures composed of Fluent Emoji (MIT), Twemoji (CC-BY-4.0) and "
+    "FxEmojis (Apache-2.0); NOTICE names their makers."
 )
 
 FACTS: dict[str, dict[str, Any]] = {

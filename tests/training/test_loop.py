@@ -74,6 +74,8 @@ def test_a_prolonged_run_goes_on_from_before_its_cooldown(tmp_path: Path) -> Non
     short = _run(tmp_path)
     short.train()
     longer = _run(tmp_path, images=1280)
+    assert longer.resume(to_train=False)
+    assert longer.step == short.step
     assert longer.resume()
     assert longer.step == short.schedule.cooldown_begins
     longer.train()

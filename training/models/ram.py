@@ -43,7 +43,8 @@ class Training(Task):
 
     Learnt with the asymmetric loss on the tags of composed scenes of two to six objects, and with
     two heads, not shipped, that name what every cell of 16 and of 32 pixels shows. The thresholds
-    are the lowest scores above which nine of ten tags are right, on scenes made for that alone.
+    are the lowest scores above which two of five tags are right, on scenes made for that alone: a
+    detector drops what is not there, but what is not tagged is lost to the whole chain.
     """
 
     name = "ram"
