@@ -159,7 +159,7 @@ def test_names_and_profiles_are_looked_up() -> None:
     ("name", "family", "message"),
     [
         ("sam-vit-bb", "sam", "no checkpoint 'sam-vit-bb' for sam; did you mean sam-vit-b?"),
-        ("xyz", "triposr", "for triposr; those for triposr: triposr; or a profile: base, large"),
+        ("xyz", "triposr", "for triposr: triposr, mini-triposr; or a profile: mini, base, large"),
         ("sam-vit-b", "clip", "sam-vit-b is a checkpoint for sam, not for clip; those for clip:"),
         (
             "mini",
