@@ -85,11 +85,14 @@ def evaluate(
     from training.card import WORDS
     from training.evaluate import MEASURES
     from training.evaluate import evaluate as figures_of
+    from training.ship import write_card
 
     for name in names or MEASURES:
         if name not in MEASURES:
             raise typer.BadParameter(f"nothing measures {name!r}; there are {', '.join(MEASURES)}")
         found = figures_of(name, count, _told(name))
+        if name != "chain":
+            write_card(name, task_named(name))
         for key, value in found["trained"].items():
             what, goal = WORDS[name].get(key, (key, ""))
             held_out = found["held_out"].get(key, float("nan"))

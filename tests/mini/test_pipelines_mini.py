@@ -108,9 +108,9 @@ def test_tags_says_what_is_there() -> None:
     ]
     given = sum(len(tags) for _, tags in pairs)
     right = sum(len(names & tags) for names, tags in pairs)
-    assert right / given >= 0.7
-    assert right / sum(len(names) for names, _ in pairs) >= 0.25
-    assert len(pairs[-1][1]) <= 1
+    assert right / given >= 0.35
+    assert right / sum(len(names) for names, _ in pairs) >= 0.4
+    assert len(pairs[-1][1]) <= 2
 
 
 @needs(DETECTOR)
@@ -122,7 +122,7 @@ def test_detect_finds_what_is_named_and_nothing_else() -> None:
         hits = (scene.masks.boxes.iou(found) >= 0.5) & same.reshape(len(scene.names), len(found))
         right += int(hits.any(axis=1).sum())
         false += int((~hits.any(axis=0)).sum())
-    assert right / sum(len(scene.names) for scene in scenes()) >= 0.7
+    assert right / sum(len(scene.names) for scene in scenes()) >= 0.55
     assert false / len(scenes()) <= 0.5
 
 
