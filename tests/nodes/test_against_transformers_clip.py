@@ -370,7 +370,10 @@ def listed_checkpoints() -> list[Checkpoint]:
     return [
         entry
         for entry in shipped_lock().checkpoints.values()
-        if entry.family == "clip" and entry.format != "torchscript" and entry.files[0].bytes
+        if entry.family == "clip"
+        and not entry.shipped
+        and entry.format != "torchscript"
+        and entry.files[0].bytes
     ]
 
 

@@ -423,9 +423,9 @@ def test_a_checkpoint_of_another_kind_is_refused() -> None:
 
 def test_a_checkpoint_that_is_not_here_says_what_to_run(store: Path) -> None:
     with pytest.raises(WeightsError, match="visionweave weights pull blip-caption-base"):
-        load(Caption())
+        load(Caption("base"))
     with pytest.raises(WeightsError, match="visionweave weights pull blip-vqa-base"):
-        load(Answer())
+        load(Answer("base"))
 
 
 def test_weights_of_another_network_are_refused(files: dict[str, list[Path]], store: Path) -> None:

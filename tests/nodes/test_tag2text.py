@@ -702,7 +702,7 @@ def test_weights_that_are_not_here_say_what_to_run(
 ) -> None:
     monkeypatch.setenv("VISIONWEAVE_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsError, match="visionweave weights pull ram-plus"):
-        Tag().ensure_loaded(CPU)
+        Tag("base").ensure_loaded(CPU)
 
 
 @pytest.mark.parametrize(

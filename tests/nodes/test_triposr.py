@@ -449,7 +449,7 @@ def test_the_published_checkpoint_is_listed_with_a_config_that_fits() -> None:
 
 def test_a_checkpoint_that_is_not_here_says_how_to_get_it() -> None:
     with pytest.raises(WeightsError, match="visionweave weights pull triposr"):
-        triposr.Mesh().ensure_loaded(Runtime.get("cpu", "fp32"))
+        triposr.Mesh("base").ensure_loaded(Runtime.get("cpu", "fp32"))
 
 
 def test_a_config_that_does_not_fit_is_refused(store: Path) -> None:
