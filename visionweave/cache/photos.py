@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from visionweave.cache.base import MEMORY, Base
-from visionweave.photo.state import FileState, look
+from visionweave.photo.state import FileState, look, look_settled
 from visionweave.values import Image
 
 __all__ = ["PhotoHashes"]
@@ -47,7 +47,7 @@ class PhotoHashes:
         Raises:
             OSError: it cannot be read.
         """
-        state, name = look(path), _name(path)
+        state, name = look_settled(path), _name(path)
         row = self._base.row(_FIND, name)
         if row is not None and row[:-1] == _columns(state):
             return state, row[-1]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from visionweave.errors import ImageError
 
-__all__ = ["FileState", "is_in", "look", "unchanged"]
+__all__ = ["FileState", "is_in", "look", "look_settled", "unchanged"]
 
 TICK_NS = 50_000_000
 """A change so soon after another may leave a file's times as they were."""
@@ -31,9 +31,14 @@ class FileState:
     inode: int
 
     @property
+    def age_ns(self) -> int:
+        """How long ago it was changed; negative by a clock that goes wrong."""
+        return time.time_ns() - max(self.mtime_ns, self.ctime_ns)
+
+    @property
     def settled(self) -> bool:
         """Whether a later change would show: the last one is long enough ago."""
-        return time.time_ns() - max(self.mtime_ns, self.ctime_ns) > TICK_NS
+        return self.age_ns > TICK_NS
 
 
 def look(path: str | os.PathLike[str]) -> FileState:
@@ -44,6 +49,19 @@ def look(path: str | os.PathLike[str]) -> FileState:
     """
     state = Path(path).stat()
     return FileState(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+
+
+def look_settled(path: str | os.PathLike[str]) -> FileState:
+    """Return the state of a file, in which a later change would show: wait for that if need be.
+
+    Raises:
+        OSError: there is none.
+    """
+    state = look(path)
+    if 0 <= state.age_ns <= TICK_NS:
+        time.sleep((TICK_NS - state.age_ns + 1_000_000) / 1e9)
+        state = look(path)
+    return state
 
 
 @contextmanager
