@@ -8,16 +8,16 @@ published; transformers takes [CLS] instead).
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visionweave import WeightsError
 from visionweave.weights import Checkpoint, read_tensors
+
+from ._transformers import unfit, with_weights
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -143,24 +143,15 @@ def build_network(entry: Checkpoint, files: Files, table: Mapping[str, Any], dev
     Raises:
         WeightsError: they are not exactly the weights that the configuration asks for.
     """
-    import torch
     import transformers
 
     cls: Any = getattr(transformers, KINDS[kind_of(entry, table)])
-    with _quiet():
-        network, report = cls.from_pretrained(
-            None,  # from nowhere: all that it needs is given
-            config=cls.config_class.from_dict(dict(table)),
-            state_dict=_read_weights(entry, files),
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are in the report
-        )
-    wrong = {kind: names for kind, names in report.items() if names}
-    if wrong:
+    config = cls.config_class.from_dict(dict(table))
+    network, report = with_weights(cls, config, _read_weights(entry, files))
+    if wrong := unfit(report):
         raise WeightsError(
             f"{entry.name}: these are not the weights of the {cls.__name__} that its configuration "
-            f"describes: {'; '.join(_few(kind, names) for kind, names in wrong.items())}"
+            f"describes: {wrong}"
         )
     return network.to(device)
 
@@ -191,24 +182,3 @@ def _read_weights(entry: Checkpoint, files: Files) -> Tensors:
         table = read_tensors(path)
         tensors |= table["model"] if isinstance(table.get("model"), dict) else table
     return original_renamed(tensors)
-
-
-def _few(kind: str, names: Any) -> str:
-    listed = sorted(str(name[0] if isinstance(name, tuple) else name) for name in names)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return f"{kind.replace('_', ' ')}: {', '.join(listed[:3])}{more}"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and tables: what is wrong is raised."""
-    logging: Any = importlib.import_module("transformers.utils.logging")
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -11,9 +11,7 @@ A preprocessor_config.json among the files says how it sees pictures.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,7 @@ from visionweave.weights import Checkpoint
 from ._clip_files import check_keys, read_state, read_table
 from ._clip_tokens import CLIP_VOCABULARY, Tokens, bpe_tokens, file_tokens, has_tokenizer
 from ._clip_view import View
+from ._transformers import with_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -149,18 +148,7 @@ def network(table: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _build(table: Mapping[str, Any], state: dict[str, Any], name: str) -> Any:
     """Build the network and load its weights, also where the file has names of older versions."""
-    import torch
-
-    cls, config = network(table)
-    with _quietly():
-        module, report = cls.from_pretrained(
-            None,
-            config=config,
-            state_dict=state,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # they are in the report, and refused below
-            output_loading_info=True,
-        )
+    module, report = with_weights(*network(table), state)
     check_keys(
         name,
         missing=report["missing_keys"],
@@ -168,21 +156,6 @@ def _build(table: Mapping[str, Any], state: dict[str, Any], name: str) -> Any:
         misshapen={key for key, *_ in report["mismatched_keys"]},
     )
     return module
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Show neither progress nor a report: what is wrong with the weights is ours to say."""
-    logging: Any = importlib.import_module("transformers.utils.logging")
-    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _preprocessing(name: str, table: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,8 @@ differ from the published ones, which are its defaults.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from visionweave.weights import Checkpoint, read_tensors
 
 from ._grounding_dino_names import is_original, renamed
 from ._grounding_dino_photos import Preparation
+from ._transformers import unfit, with_weights
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -140,42 +139,11 @@ def build_network(config: Any, tensors: Tensors) -> Any:
 
     if is_original(tensors):
         tensors = renamed(tensors)
-    with _quiet():
-        network, report = getattr(transformers, NETWORKS[config.model_type]).from_pretrained(
-            None,
-            config=config,
-            state_dict=tensors,
-            dtype="float32",
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    wrong = {kind: names for kind, names in report.items() if names}
-    if wrong:
+    cls = getattr(transformers, NETWORKS[config.model_type])
+    network, report = with_weights(cls, config, tensors)
+    if wrong := unfit(report):
         raise WeightsError(
             "these are not the weights of the Grounding DINO that the configuration describes: "
-            + "; ".join(_few(kind, names) for kind, names in wrong.items())
+            f"{wrong}"
         )
     return network
-
-
-def _few(kind: str, names: Any) -> str:
-    listed = sorted(map(str, names))
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return f"{kind.replace('_', ' ')}: {', '.join(listed[:3])}{more}"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and tables: what is wrong is raised."""
-    from transformers.utils import logging as library
-
-    settings: Any = library
-    bars, level = settings.is_progress_bar_enabled(), settings.get_verbosity()
-    settings.disable_progress_bar()
-    settings.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        settings.set_verbosity(level)
-        if bars:
-            settings.enable_progress_bar()

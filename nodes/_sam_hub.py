@@ -12,9 +12,8 @@ A config.json among the checkpoint's files is read first.
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +22,7 @@ from visionweave import WeightsError
 from visionweave.weights import Checkpoint, read_tensors
 
 from ._sam_frame import Squashed
+from ._transformers import unfit, with_weights
 
 __all__ = ["HIERAS", "HubShape", "build_model", "read_state"]
 
@@ -155,39 +155,7 @@ def build_model(name: str, shape: HubShape, tensors: Table) -> Any:
         if shape.kind == "sam2" and other in tensors:
             tensors = {mine: tensors[other]} | tensors
     cls = getattr(transformers, NETWORKS[shape.kind])
-    with _quiet():
-        model, report = cls.from_pretrained(
-            None,
-            config=cls.config_class(**shape.fields),
-            state_dict=tensors,
-            dtype="float32",
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are in the report, and refused below
-        )
-    wrong = "; ".join(_few(kind, names) for kind, names in report.items() if names)
-    if wrong:
+    model, report = with_weights(cls, cls.config_class(**shape.fields), tensors)
+    if wrong := unfit(report):
         raise WeightsError(f"{name} is not a {NETWORKS[shape.kind]} of the sizes given: {wrong}")
     return model.requires_grad_(False).eval()
-
-
-def _few(kind: str, names: Any) -> str:
-    listed = sorted(str(name[0] if isinstance(name, tuple) else name) for name in names)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return f"{kind.replace('_', ' ')}: {', '.join(listed[:3])}{more}"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and tables: what is wrong is raised."""
-    from transformers.utils import logging as library
-
-    settings: Any = library
-    bars, level = settings.is_progress_bar_enabled(), settings.get_verbosity()
-    settings.disable_progress_bar()
-    settings.set_verbosity(50)  # what is critical
-    try:
-        yield
-    finally:
-        settings.set_verbosity(level)
-        if bars:
-            settings.enable_progress_bar()
