@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import visionweave
 
 ROOT = Path(__file__).parent.parent
 ENGINE = sorted((ROOT / "visionweave").rglob("*.py"))
-NODES = sorted(path for path in (ROOT / "nodes").glob("*.py"))
+NODES = sorted((ROOT / "nodes").rglob("*.py"))
 HEAVY = {"torch", "torchvision", "transformers", "open_clip", "segment_anything", "groundingdino"}
 
 
@@ -33,7 +34,7 @@ def imports(path: Path, *, everywhere: bool) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                parent = module_of(path).split(".")[: -node.level] or ["nodes"]
+                parent = path.relative_to(ROOT).with_suffix("").parts[: -node.level]
                 base = ".".join([*parent, *([base] if base else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
@@ -55,9 +56,15 @@ def test_the_engine_imports_no_node(path: Path) -> None:
     assert found == []
 
 
+def family_of(path: Path) -> str:
+    """`sam` for `nodes/sam/net.py`, `boxes` for `nodes/boxes.py`; what families share is of all."""
+    name = path.relative_to(ROOT / "nodes").parts[0].removesuffix(".py")
+    return "__init__" if name.startswith("_") else name
+
+
 @pytest.mark.parametrize("path", NODES, ids=module_of)
 def test_a_family_of_nodes_imports_no_other_family(path: Path) -> None:
-    families = {p.stem for p in NODES if not p.stem.startswith("_")} - {path.stem}
+    families = {family_of(p) for p in NODES} - {family_of(path), "__init__"}
     found = {
         name
         for name in imports(path, everywhere=True)
@@ -68,8 +75,8 @@ def test_a_family_of_nodes_imports_no_other_family(path: Path) -> None:
 
 
 def is_network(path: Path) -> bool:
-    """`nodes/_sam_net.py` and its like: networks, whose classes need torch to be defined."""
-    return path.stem.startswith("_") and path.stem.endswith("_net")
+    """`nodes/sam/net.py` and its like: networks, whose classes need torch to be defined."""
+    return path.parent.parent == ROOT / "nodes" and f"_{path.stem}".endswith("_net")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,9 @@ def is_network(path: Path) -> bool:
 def test_model_libraries_and_networks_are_imported_inside_functions_only(path: Path) -> None:
     for name in imports(path, everywhere=False):
         assert name.split(".")[0] not in HEAVY
-        assert not name.endswith("_net"), "a network imports torch: import it where it is built"
+        assert not re.search(r"[._](net)$", name), (
+            "a network imports torch: import it where it is built"
+        )
 
 
 def test_the_engine_has_no_import_cycles() -> None:

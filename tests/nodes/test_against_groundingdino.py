@@ -27,14 +27,13 @@ from visionweave import (
     testing,
 )
 from visionweave.chain import Input
-from visionweave.nodes import _grounding_dino_original as original
-from visionweave.nodes._grounding_dino_fast_net import quicken
-from visionweave.nodes._grounding_dino_names import UNUSED, renamed
-from visionweave.nodes._grounding_dino_net import Detector, normalised
-from visionweave.nodes._grounding_dino_photos import Preparation, prepared
-from visionweave.nodes._grounding_dino_prompts import Prompt
-from visionweave.nodes._grounding_dino_weights import build_network, read_config
-from visionweave.nodes.grounding_dino import Detect
+from visionweave.nodes.grounding_dino import Detect, original
+from visionweave.nodes.grounding_dino.fast_net import quicken
+from visionweave.nodes.grounding_dino.names import UNUSED, renamed
+from visionweave.nodes.grounding_dino.net import Detector, normalised
+from visionweave.nodes.grounding_dino.photos import Preparation, prepared
+from visionweave.nodes.grounding_dino.prompts import Prompt
+from visionweave.nodes.grounding_dino.weights import build_network, read_config
 from visionweave.weights import Checkpoint
 
 pytest.importorskip("groundingdino")

@@ -17,9 +17,9 @@ from transformers import SamHQConfig, SamHQModel, SamHQProcessor
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from visionweave import Boxes, Image, Input, Masks, Pipeline
-from visionweave.nodes._sam_build_net import empty_sam
-from visionweave.nodes._sam_shape import SamShape
 from visionweave.nodes.sam import Segment
+from visionweave.nodes.sam.build_net import empty_sam
+from visionweave.nodes.sam.shape import SamShape
 from visionweave.testing import make_image
 
 SHAPE = SamShape(

@@ -22,10 +22,10 @@ from torch.nn import functional as F
 import visionweave as vw
 from visionweave import Input, Masks, Pipeline
 from visionweave.errors import WeightsError
-from visionweave.nodes._sam_build_net import build, empty_sam
-from visionweave.nodes._sam_shape import SamShape
-from visionweave.nodes._sam_tiny_net import renamed
 from visionweave.nodes.sam import Segment
+from visionweave.nodes.sam.build_net import build, empty_sam
+from visionweave.nodes.sam.shape import SamShape
+from visionweave.nodes.sam.tiny_net import renamed
 from visionweave.testing import make_boxes, make_image
 from visionweave.weights.lock import shipped_lock
 

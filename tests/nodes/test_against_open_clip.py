@@ -25,10 +25,9 @@ from safetensors.torch import save
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from visionweave import Image, Runtime
-from visionweave.nodes import _clip_open_clip
-from visionweave.nodes._clip_open_clip import build
-from visionweave.nodes._clip_tokens import file_tokens
-from visionweave.nodes.clip import ClipNode, Embed, Rank
+from visionweave.nodes.clip import ClipNode, Embed, Rank, towers_open_clip
+from visionweave.nodes.clip.tokens import file_tokens
+from visionweave.nodes.clip.towers_open_clip import build
 
 TEXT = {"context_length": 40, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8}
@@ -242,7 +241,7 @@ def test_a_tag_brings_its_preprocessing_and_activation(monkeypatch: pytest.Monke
 
     def known(architecture: str, tag: str) -> tuple[Any, Any]:
         config = {"architecture": architecture, "pretrained": tag}
-        return _clip_open_clip._architecture(_entry(config), {})
+        return towers_open_clip._architecture(_entry(config), {})
 
     openai, shown = known("ViT-B-32", "openai")
     assert openai["quick_gelu"] is True

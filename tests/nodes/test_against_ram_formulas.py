@@ -22,16 +22,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from visionweave import Image, Runtime, WeightsError
-from visionweave.nodes import _tag2text_net as net
-from visionweave.nodes._tag2text_config import Config, read_config
-from visionweave.nodes._tag2text_weights import (
+from visionweave.nodes.tag2text import Tag, net
+from visionweave.nodes.tag2text.config import Config, read_config
+from visionweave.nodes.tag2text.weights import (
     UNUSED,
     build_tagger,
     build_writer,
     tagger_tensors,
     writer_tensors,
 )
-from visionweave.nodes.tag2text import Tag
 from visionweave.weights import Checkpoint
 
 FACTS = Path(__file__).parents[3] / "shared" / "facts"

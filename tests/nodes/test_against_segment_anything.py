@@ -17,11 +17,11 @@ from segment_anything.modeling import Sam
 from segment_anything.modeling.image_encoder import Attention
 
 from visionweave import Boxes, Image, Input, Masks, Pipeline, Points, Runtime
-from visionweave.nodes._sam_build_net import build, empty_sam
-from visionweave.nodes._sam_frame import Frame
-from visionweave.nodes._sam_net import FoldedAttention, FusedAttention, SamNet
-from visionweave.nodes._sam_shape import SamShape
 from visionweave.nodes.sam import Everything, Segment
+from visionweave.nodes.sam.build_net import build, empty_sam
+from visionweave.nodes.sam.frame import Frame
+from visionweave.nodes.sam.net import FoldedAttention, FusedAttention, SamNet
+from visionweave.nodes.sam.shape import SamShape
 from visionweave.testing import make_image
 
 SHAPE = SamShape(

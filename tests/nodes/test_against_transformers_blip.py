@@ -31,8 +31,8 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 from visionweave import Image, Input, Pipeline, Runtime, Tags, Text
 from visionweave.errors import WeightsError
-from visionweave.nodes._blip_files import original_renamed
 from visionweave.nodes.blip import Answer, BlipNode, Caption, Match
+from visionweave.nodes.blip.files import original_renamed
 from visionweave.weights.adding import add_files
 
 FACTS = Path(__file__).parents[3] / "shared" / "facts"

@@ -20,9 +20,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from visionweave import Image, Input, Pipeline, Runtime, Text
 from visionweave.errors import WeightsError
-from visionweave.nodes._clip_open_clip import build
-from visionweave.nodes._clip_transformers import PUBLISHED, network
 from visionweave.nodes.clip import ClipNode, Embed, Rank
+from visionweave.nodes.clip.towers_open_clip import build
+from visionweave.nodes.clip.towers_transformers import PUBLISHED, network
 from visionweave.weights.lock import Checkpoint, shipped_lock
 
 SMALL = {

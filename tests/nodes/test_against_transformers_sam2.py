@@ -23,9 +23,9 @@ from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processo
 import visionweave as vw
 from visionweave import Boxes, Fit, Image, Input, Masks, Observer, Pipeline, Points, Scribble
 from visionweave.errors import WeightsError
-from visionweave.nodes._sam_frame import Squashed
-from visionweave.nodes._sam_hub import HIERAS, HubShape
 from visionweave.nodes.sam import Everything, Segment
+from visionweave.nodes.sam.frame import Squashed
+from visionweave.nodes.sam.hub import HIERAS, HubShape
 from visionweave.testing import make_image
 from visionweave.weights.lock import shipped_lock
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from visionweave.nodes._triposr_config import Config, current_name
-from visionweave.nodes._triposr_net import TripoSR, build, interpolate_positions
+from visionweave.nodes.triposr.config import Config, current_name
+from visionweave.nodes.triposr.net import TripoSR, build, interpolate_positions
 
 FACTS = Path(__file__).parents[3] / "shared" / "facts"
 

@@ -22,9 +22,9 @@ from transformers import (
 
 from visionweave import Cutout, Fit, Image, Input, Origin, Pipeline, Runtime, Tags, Text
 from visionweave.errors import NodeFailed, PipelineError, WeightsError
-from visionweave.nodes._blip_files import read_config
-from visionweave.nodes._blip_net import Recent, by_length
 from visionweave.nodes.blip import Answer, BlipNode, Caption, Match
+from visionweave.nodes.blip.files import read_config
+from visionweave.nodes.blip.net import Recent, by_length
 from visionweave.registry import replaced
 from visionweave.weights import checkpoint
 from visionweave.weights.adding import add_files

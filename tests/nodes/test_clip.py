@@ -18,10 +18,10 @@ from safetensors.torch import save
 import visionweave as vw
 from visionweave import Cutout, Embedding, Fit, Image, Origin, Pipeline, Runtime, Tags, Text
 from visionweave.errors import NodeFailed, PipelineError, ValueTypeError, WeightsError
-from visionweave.nodes import _clip_model
-from visionweave.nodes._clip_open_clip import build
-from visionweave.nodes._clip_view import View
 from visionweave.nodes.clip import Classify, ClipNode, Embed, Rank
+from visionweave.nodes.clip import model as clip_model
+from visionweave.nodes.clip.towers_open_clip import build
+from visionweave.nodes.clip.view import View
 from visionweave.registry import replaced
 
 CONFIG = {
@@ -298,7 +298,7 @@ def test_a_photo_is_encoded_once_and_a_text_once() -> None:
 def test_no_more_texts_are_remembered_than_the_bound(
     monkeypatch: pytest.MonkeyPatch, kept: dict[str, ClipNode]
 ) -> None:
-    monkeypatch.setattr(_clip_model, "REMEMBERED", 3)
+    monkeypatch.setattr(clip_model, "REMEMBERED", 3)
     clip = kept["tiny"].clip
     few = clip.embed_texts(["one", "two", "three"])
     clip.embed_texts(["one"])  # asked for again, so "two" is the oldest

@@ -21,8 +21,8 @@ from visionweave.cli import main
 from visionweave.errors import JobError, NodeFailed, PipelineError
 from visionweave.index import IndexJob, PhotoIndex, Space, build_index
 from visionweave.jobs.photos import find_photos
-from visionweave.nodes._clip_open_clip import build
 from visionweave.nodes.clip import Embed, Search
+from visionweave.nodes.clip.towers_open_clip import build
 from visionweave.values.origin import UNKNOWN
 from visionweave.weights import checkpoint
 

@@ -32,12 +32,12 @@ from visionweave import (
     testing,
 )
 from visionweave.chain import Input
-from visionweave.nodes._grounding_dino_boxes import as_boxes, fitting, unrivalled
-from visionweave.nodes._grounding_dino_net import normalised
-from visionweave.nodes._grounding_dino_photos import Preparation, prepared, resized_hw
-from visionweave.nodes._grounding_dino_prompts import Prompt, PromptWriter, Sentence
-from visionweave.nodes._grounding_dino_weights import read_tokenizer
 from visionweave.nodes.grounding_dino import Detect
+from visionweave.nodes.grounding_dino.boxes import as_boxes, fitting, unrivalled
+from visionweave.nodes.grounding_dino.net import normalised
+from visionweave.nodes.grounding_dino.photos import Preparation, prepared, resized_hw
+from visionweave.nodes.grounding_dino.prompts import Prompt, PromptWriter, Sentence
+from visionweave.nodes.grounding_dino.weights import read_tokenizer
 
 WORDS = ("red", "apple", "water", "melon", "watermelon", "dog", "cat", "on", "a", "the", "mat")
 LETTERS = string.ascii_lowercase + string.digits
@@ -618,7 +618,7 @@ def test_the_forward_pass_is_the_librarys(store: Path) -> None:
 def test_our_sampling_is_the_librarys() -> None:
     from transformers.models.grounding_dino import modeling_grounding_dino as library
 
-    from visionweave.nodes._grounding_dino_fast_net import Sampling
+    from visionweave.nodes.grounding_dino.fast_net import Sampling
 
     torch.manual_seed(0)
     shapes = [(7, 5), (4, 3), (1, 2)]
@@ -634,7 +634,7 @@ def test_our_sampling_is_the_librarys() -> None:
 
 
 def test_our_fusion_is_the_librarys() -> None:
-    from visionweave.nodes._grounding_dino_fast_net import Fusion
+    from visionweave.nodes.grounding_dino.fast_net import Fusion
 
     network = a_network()
     library = network.model.encoder.layers[0].fusion_layer.attn

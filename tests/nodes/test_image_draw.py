@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from PIL import ImageFont
 
 from visionweave import Boxes, Image, Masks, PipelineError
-from visionweave.nodes import _chips
 from visionweave.nodes._paint import PALETTE, ink_on
-from visionweave.nodes.image import Draw
+from visionweave.nodes.image import Draw, chips
 
 Pixels = npt.NDArray[np.uint8]
 HW = (480, 640)
@@ -287,7 +286,7 @@ def test_places_lie_in_the_picture_and_are_clear_while_there_is_room(
     covered = np.zeros((200, 300), bool)
     width, height = size_wh
     for around in objects:
-        x1, y1, x2, y2 = spot = _chips.place(size_wh, around, (300, 200), taken)
+        x1, y1, x2, y2 = spot = chips.place(size_wh, around, (300, 200), taken)
         assert 0 <= x1 < x2 <= 300
         assert 0 <= y1 < y2 <= 200
         assert (x2 - x1, y2 - y1) == size_wh
@@ -300,20 +299,20 @@ def test_places_lie_in_the_picture_and_are_clear_while_there_is_room(
 
 def test_letters_shrink_before_a_label_is_given_up() -> None:
     room = (200, 100)
-    chip = _chips.make_chip(("a label of some length", "#1"), 40, room, None)
+    chip = chips.make_chip(("a label of some length", "#1"), 40, room, None)
     assert chip is not None
     assert chip.text == "a label of some length"
     assert chip.size_wh[0] <= 200
-    tight = _chips.make_chip(("a label of some length", "#1"), 40, (60, 100), None)
+    tight = chips.make_chip(("a label of some length", "#1"), 40, (60, 100), None)
     assert tight is not None
     assert tight.text == "#1"
-    assert _chips.make_chip(("a label of some length", "#1"), 40, (5, 100), None) is None
+    assert chips.make_chip(("a label of some length", "#1"), 40, (5, 100), None) is None
 
 
 def test_a_label_that_no_font_can_write_becomes_the_objects_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_chips, "FONTS", ("no such font.ttf",))
+    monkeypatch.setattr(chips, "FONTS", ("no such font.ttf",))
     image = Image.from_array(grey())
     chinese, nameless = boxes_of(BOX, label="苹果"), boxes_of(BOX, label="")
     assert Draw()(image, chinese) == Draw()(image, nameless)
@@ -323,14 +322,14 @@ def test_a_label_that_no_font_can_write_becomes_the_objects_number(
 def test_a_label_is_written_in_the_first_font_that_has_its_letters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_chips, "FONTS", ())
+    monkeypatch.setattr(chips, "FONTS", ())
     built_in = ImageFont.load_default(20)
     assert isinstance(built_in, ImageFont.FreeTypeFont)
     file = tmp_path / "mine.ttf"
     file.write_bytes(built_in.font_bytes)
-    chip = _chips.make_chip(("苹果", "apple"), 12, (640, 480), str(file))
-    assert _chips._font_for("苹果", (str(file), "")) is None
-    assert _chips._font_for("apple", (str(file), "")) == str(file)
+    chip = chips.make_chip(("苹果", "apple"), 12, (640, 480), str(file))
+    assert chips._font_for("苹果", (str(file), "")) is None
+    assert chips._font_for("apple", (str(file), "")) == str(file)
     assert chip is not None
     assert isinstance(chip.font, ImageFont.FreeTypeFont)
     assert (chip.text, chip.font.path) == ("apple", str(file))

@@ -13,8 +13,8 @@ import pytest
 import trimesh
 
 from visionweave import Mesh, Origin, Pipeline, Text, ValueTypeError, Views, testing
-from visionweave.nodes._mesh_raster import rasterise
 from visionweave.nodes.mesh import Camera, Clean, Measures, Render, Report, measure, silhouette
+from visionweave.nodes.mesh.raster import rasterise
 from visionweave.registry import replaced
 
 ORIGIN = Origin("street/004.jpg", 2, "apple", 0.83)

@@ -19,11 +19,11 @@ from segment_anything import SamPredictor, sam_model_registry
 import visionweave as vw
 from visionweave import Boxes, Fit, Image, Input, Masks, Observer, Pipeline, Points, Scribble
 from visionweave.errors import NodeFailed, WeightsError
-from visionweave.nodes._sam_build_net import build, empty_sam
-from visionweave.nodes._sam_frame import Frame
-from visionweave.nodes._sam_prompts import along
-from visionweave.nodes._sam_shape import SamShape
 from visionweave.nodes.sam import Everything, Segment
+from visionweave.nodes.sam.build_net import build, empty_sam
+from visionweave.nodes.sam.frame import Frame
+from visionweave.nodes.sam.prompts import along
+from visionweave.nodes.sam.shape import SamShape
 from visionweave.testing import make_boxes, make_image
 
 SHAPE = SamShape(

@@ -21,8 +21,8 @@ from transformers import CLIPTokenizer, Sam3Config, Sam3ImageProcessor, Sam3Mode
 import visionweave as vw
 from visionweave import Fit, Image, Input, Masks, Observer, Pipeline, Tags
 from visionweave.errors import NodeFailed, WeightsError
-from visionweave.nodes._sam_hub import HubShape
 from visionweave.nodes.sam import Segment, Text
+from visionweave.nodes.sam.hub import HubShape
 from visionweave.testing import make_image
 from visionweave.weights.lock import shipped_lock
 

@@ -32,10 +32,10 @@ from visionweave import (
     Text,
     WeightsError,
 )
-from visionweave.nodes._tag2text_config import Config, read_config, read_vocabulary
-from visionweave.nodes._tag2text_net import Writer, make_tagger
-from visionweave.nodes._tag2text_words import Tokens
 from visionweave.nodes.tag2text import Caption, FromCaption, OpenSet, Tag
+from visionweave.nodes.tag2text.config import Config, read_config, read_vocabulary
+from visionweave.nodes.tag2text.net import Writer, make_tagger
+from visionweave.nodes.tag2text.words import Tokens
 from visionweave.registry import replaced
 from visionweave.testing import make_cutout, make_image
 from visionweave.weights import Checkpoint

@@ -23,11 +23,11 @@ from torch import Tensor
 import visionweave as vw
 from visionweave import Cutout, Origin, Pipeline, Runtime, ValueTypeError, WeightsError
 from visionweave.nodes import triposr
-from visionweave.nodes._triposr_config import Config, read_config
-from visionweave.nodes._triposr_input import framed, over_grey
-from visionweave.nodes._triposr_net import TripoSR, build
-from visionweave.nodes._triposr_surface import extract, to_gltf
 from visionweave.nodes.mesh import Camera, Render, measure, silhouette
+from visionweave.nodes.triposr.config import Config, read_config
+from visionweave.nodes.triposr.input import framed, over_grey
+from visionweave.nodes.triposr.net import TripoSR, build
+from visionweave.nodes.triposr.surface import extract, to_gltf
 from visionweave.registry import replaced
 from visionweave.weights import checkpoint
 

@@ -25,12 +25,13 @@ from torch import Tensor
 import visionweave as vw
 from visionweave import Cutout, NodeError, Origin, Pipeline, PipelineError, Runtime, WeightsError
 from visionweave.errors import NodeFailed
-from visionweave.nodes._zero123_config import Config, read_config
-from visionweave.nodes._zero123_ddim import MOST_STEPS, ddim_steps
-from visionweave.nodes._zero123_input import framed, pose
-from visionweave.nodes._zero123_net import Zero123, build
 from visionweave.nodes.mesh import Camera
-from visionweave.nodes.zero123 import CAMERA_DISTANCE, Asked, Views
+from visionweave.nodes.zero123 import CAMERA_DISTANCE, Views
+from visionweave.nodes.zero123.config import Config, read_config
+from visionweave.nodes.zero123.ddim import MOST_STEPS, ddim_steps
+from visionweave.nodes.zero123.input import framed, pose
+from visionweave.nodes.zero123.net import Zero123, build
+from visionweave.nodes.zero123.nodes import Asked
 from visionweave.registry import replaced
 from visionweave.weights import checkpoint
 

@@ -41,8 +41,8 @@ from training.models.grounding_dino import SWIN, Training
 from training.world import NAMES, Placed, Scene, World, vocabulary
 from visionweave import Boxes, Image, Pipeline, Runtime, Tags, testing
 from visionweave.chain import Input
-from visionweave.nodes._grounding_dino_photos import prepared
 from visionweave.nodes.grounding_dino import Detect
+from visionweave.nodes.grounding_dino.photos import prepared
 
 DRAWN = NAMES[:4]
 

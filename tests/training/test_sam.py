@@ -31,8 +31,8 @@ from training.models._sam_pupil import SHAPE, Pupil
 from training.models.sam import KINDS, MOST, Training
 from training.world import NAMES, World
 from visionweave import Boxes, Image, Input, Masks, Pipeline, Points
-from visionweave.nodes._sam_frame import Frame
 from visionweave.nodes.sam import Segment
+from visionweave.nodes.sam.frame import Frame
 
 SIDE = SHAPE.image_size
 

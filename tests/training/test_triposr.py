@@ -25,10 +25,10 @@ from training.models.triposr import CONFIG, UNSEEN, Training
 from training.world import TRAINED, World
 from visionweave import Mesh, Runtime
 from visionweave.nodes import triposr
-from visionweave.nodes._triposr_config import Config
-from visionweave.nodes._triposr_net import TripoSR, build
-from visionweave.nodes._triposr_surface import extract, to_gltf
 from visionweave.nodes.mesh import measure
+from visionweave.nodes.triposr.config import Config
+from visionweave.nodes.triposr.net import TripoSR, build
+from visionweave.nodes.triposr.surface import extract, to_gltf
 
 SMALL = CONFIG.model_copy(
     update={"image_size": 48, "plane_side": 6, "position_side": 6, "image_layers": 1, "layers": 1}

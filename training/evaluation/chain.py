@@ -12,10 +12,10 @@ from training.evaluation.scenes import photo_of, unseen
 from training.evaluation.segmentation import iou
 from training.world import Scene
 from visionweave import Cutout, Masks, Mesh, Pipeline, Result, Tags
-from visionweave.nodes._mesh_camera import Camera
-from visionweave.nodes._mesh_raster import silhouette
-from visionweave.nodes._triposr_input import framed
 from visionweave.nodes.mesh import measure
+from visionweave.nodes.mesh.camera import Camera
+from visionweave.nodes.mesh.raster import silhouette
+from visionweave.nodes.triposr.input import framed
 
 __all__ = ["measure_chain", "silhouette_iou"]
 

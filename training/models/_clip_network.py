@@ -17,7 +17,7 @@ from training.models._vit_dense import PATCH, PatchNames
 from training.models._vit_pictures import SIDE
 from training.models._vit_words import END, PAD
 from training.world import VOCABULARY_SIZE
-from visionweave.nodes._clip_open_clip import build
+from visionweave.nodes.clip.towers_open_clip import build
 
 __all__ = ["Pair", "clip_config", "from_blip"]
 

@@ -14,8 +14,8 @@ from training.models._grounding_dino_net import PREPARATION, WRITER
 from training.models._grounding_dino_scenes import absent_names
 from training.world import NAMES, Scene, World
 from visionweave import Boxes
-from visionweave.nodes._grounding_dino_boxes import unrivalled
-from visionweave.nodes._grounding_dino_net import Detector
+from visionweave.nodes.grounding_dino.boxes import unrivalled
+from visionweave.nodes.grounding_dino.net import Detector
 
 __all__ = ["Tally", "average_precision", "hits", "measured"]
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
 
 from training.world import NAMES, VOCABULARY_SIZE, vocabulary
-from visionweave.nodes._grounding_dino_fast_net import Fusion
-from visionweave.nodes._grounding_dino_net import Detector, geometry_of
-from visionweave.nodes._grounding_dino_photos import Preparation
-from visionweave.nodes._grounding_dino_prompts import PromptWriter
+from visionweave.nodes.grounding_dino.fast_net import Fusion
+from visionweave.nodes.grounding_dino.net import Detector, geometry_of
+from visionweave.nodes.grounding_dino.photos import Preparation
+from visionweave.nodes.grounding_dino.prompts import PromptWriter
 
 __all__ = ["GROUPS", "PREPARATION", "QUERIES", "WRITER", "Answers", "Learner", "shipped"]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from visionweave.nodes._tag2text_config import Config
-from visionweave.nodes._tag2text_net import Ram
+from visionweave.nodes.tag2text.config import Config
+from visionweave.nodes.tag2text.net import Ram
 
 __all__ = ["FINE", "Seen", "Student", "student"]
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from training.world import Scene
-from visionweave.nodes._sam_frame import Frame
-from visionweave.nodes._sam_net import SamNet
-from visionweave.nodes._sam_prompts import Asked
+from visionweave.nodes.sam.frame import Frame
+from visionweave.nodes.sam.net import SamNet
+from visionweave.nodes.sam.prompts import Asked
 
 from ._sam_prompts import Floats, Mask, deepest, roughened, stroke, tight_box
 from ._sam_pupil import SHAPE

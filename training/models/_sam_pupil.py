@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from visionweave.nodes._sam_build_net import empty_sam
-from visionweave.nodes._sam_net import SamNet
-from visionweave.nodes._sam_shape import SamShape
+from visionweave.nodes.sam.build_net import empty_sam
+from visionweave.nodes.sam.net import SamNet
+from visionweave.nodes.sam.shape import SamShape
 
 from ._sam_losses import rough_logits
 

@@ -16,8 +16,8 @@ from training.models._triposr_shots import Shot, shot
 from training.world import World
 from training.world.sprites import Rgba, premultiplied, recoloured, smaller, sprite
 from visionweave import Cutout
-from visionweave.nodes._triposr_config import Config
-from visionweave.nodes._triposr_input import framed, over_grey
+from visionweave.nodes.triposr.config import Config
+from visionweave.nodes.triposr.input import framed, over_grey
 
 __all__ = [
     "FOREGROUND_RATIO",

@@ -15,11 +15,11 @@ from training.models._triposr_items import FOREGROUND_RATIO, cut_out, inflated, 
 from training.models._triposr_shots import placed_solid
 from training.world import World
 from visionweave import Cutout, Mesh, ValueTypeError
-from visionweave.nodes._triposr_input import framed
-from visionweave.nodes._triposr_net import TripoSR
-from visionweave.nodes._triposr_surface import extract, to_gltf
 from visionweave.nodes.mesh import Camera, measure, silhouette
 from visionweave.nodes.triposr import CAMERA_FOV_DEG
+from visionweave.nodes.triposr.input import framed
+from visionweave.nodes.triposr.net import TripoSR
+from visionweave.nodes.triposr.surface import extract, to_gltf
 
 __all__ = ["drawings", "iou", "mesh_of", "silhouette_iou", "solids"]
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from training.models._triposr_inflate import HALF_SIDE
-from visionweave.nodes._triposr_config import Config
-from visionweave.nodes._triposr_net import TripoSR
+from visionweave.nodes.triposr.config import Config
+from visionweave.nodes.triposr.net import TripoSR
 
 __all__ = ["begin"]
 

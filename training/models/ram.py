@@ -1,7 +1,7 @@
 """mini-ram: RAM's Swin and tagging head for scenes at 160 pixels.
 
 Paper: RAM (Recognize Anything), Zhang et al. 2023, arXiv:2306.03514; the head is Query2Label, Liu
-et al. 2021, arXiv:2107.10834. The network is that of the node, nodes/_tag2text_net.py. RAM's label
+et al. 2021, arXiv:2107.10834. The network is that of the node, nodes/tag2text/net.py. RAM's label
 embeddings come from CLIP; these are learnt with the rest, for there is no text to generalise to.
 Letters: B scenes, S = 160 their side, C classes, G = 10 cells of a side.
 """

@@ -17,8 +17,8 @@ from training.models._triposr_items import SOLIDS, Item, drawing_item, solid_ite
 from training.models._triposr_measure import drawings, solids
 from training.models._triposr_start import begin
 from training.world import TRAINED, World
-from visionweave.nodes._triposr_config import Config
-from visionweave.nodes._triposr_net import TripoSR
+from visionweave.nodes.triposr.config import Config
+from visionweave.nodes.triposr.net import TripoSR
 
 __all__ = ["CONFIG", "UNSEEN", "Training"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import keyword
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -143,7 +144,17 @@ def _imports(graph: Graph, classes: Mapping[str, str]) -> Iterator[str]:
             raise PipelineError(
                 [Problem(id, what, "", f"{cls.__module__}.{cls.__qualname__}", fix)]
             )
-        yield f"from {cls.__module__} import {cls.__qualname__} as {alias}"
+        yield f"from {_home(cls)} import {cls.__qualname__} as {alias}"
+
+
+def _home(cls: type) -> str:
+    """The outermost package that a class can be imported from: its public place."""
+    home = module = cls.__module__
+    while "." in module:
+        module = module.rpartition(".")[0]
+        if getattr(sys.modules.get(module), cls.__name__, None) is cls:
+            home = module
+    return home
 
 
 def _data(constant: Constant, step: Step | None, port: str) -> Any:
