@@ -81,12 +81,15 @@ class Task(ABC):
         """Return a fresh network, with the heads that help in training and are dropped after."""
 
     @abstractmethod
-    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
-        """Return a batch; numpy arrays reach `loss` as tensors on the device."""
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Any]:
+        """Return a batch; numpy arrays reach `loss` as tensors on the device.
+
+        `progress` runs from 0 to 1 over the run, for those that begin with what is easy.
+        """
 
     @abstractmethod
     def loss(self, network: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """Return the terms of the loss, by name; `progress` runs from 0 to 1 over the run."""
+        """Return the terms of the loss, by name; `progress` as above."""
 
     @abstractmethod
     def measure(self, network: nn.Module, styles: tuple[str, ...], count: int) -> dict[str, float]:
@@ -297,4 +300,5 @@ class _Numbered(torch.utils.data.Dataset[dict[str, Any]]):
         import cv2
 
         cv2.setNumThreads(1)  # workers are the threads
-        return self._task.batch(np.random.default_rng((_SEED, self._first + index)))
+        step = self._first + index
+        return self._task.batch(np.random.default_rng((_SEED, step)), step / self._end)

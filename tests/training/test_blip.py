@@ -127,7 +127,7 @@ def test_the_patches_that_are_looked_at_are_those_of_things_before_others() -> N
 
 def test_a_batch_shows_what_it_says() -> None:
     training = Few()
-    batch = training.batch(np.random.default_rng(3))
+    batch = training.batch(np.random.default_rng(3), 0.5)
     count = training.schedule.batch
     assert batch["images"].shape == (count, SIDE, SIDE, 3)
     assert batch["tokens"].shape == batch["things"].shape
@@ -135,6 +135,16 @@ def test_a_batch_shows_what_it_says() -> None:
         text = tokenizer().decode(tokens.tolist())
         assert set(np.unique(ids)) - {0} == set(1 + np.flatnonzero(classes >= 0))
         assert all(named(text, NAMES[index]) for index in classes[classes >= 0])
+
+
+def test_it_begins_with_one_thing_in_a_picture() -> None:
+    training = Few()
+    counts = [
+        int((training.batch(np.random.default_rng(5), progress)["classes"] >= 0).sum(1).max())
+        for progress in (0.0, 0.39, 0.41)
+    ]
+    assert counts[:2] == [1, 1]
+    assert counts[2] > 1
 
 
 def test_pictures_show_one_two_or_three_things_as_asked() -> None:

@@ -165,7 +165,7 @@ def test_the_vision_tower_learns_more_slowly_than_all_else_and_no_weight_is_forg
 
 
 def test_a_batch_shows_what_its_texts_say() -> None:
-    batch = Few().batch(rng(1))
+    batch = Few().batch(rng(1), 0.5)
     for classes, right in zip(batch["classes"], batch["right"], strict=True):
         assert set(np.flatnonzero(right[: len(NAMES)])) == set(classes[classes >= 0])
 

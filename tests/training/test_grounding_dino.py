@@ -246,7 +246,7 @@ def test_right_answers_cost_nothing_and_wrong_ones_do(task: Few, learner: Learne
 
 def test_every_weight_that_is_shipped_learns(task: Few) -> None:
     torch.manual_seed(0)
-    learner, batch = Learner(), tensors(task.batch(rng(1)))
+    learner, batch = Learner(), tensors(task.batch(rng(1), 0.5))
     sum(task.loss(learner, batch, 0.0).values()).backward()  # type: ignore[union-attr]
     still = [name for name, each in learner.named_parameters() if each.grad is None]
     assert still == [f"{SWIN}swin.layernorm.weight", f"{SWIN}swin.layernorm.bias"]  # read by none

@@ -22,7 +22,7 @@ class Line(Task):
     def network(self) -> nn.Module:
         return nn.Linear(1, 1)
 
-    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Any]:
         x = rng.normal(size=(8, 1)).astype(np.float32)
         return {"x": x, "y": 3 * x + 1, "words": ["kept as it is"]}
 

@@ -87,7 +87,7 @@ def test_tags_are_the_names_of_the_things_each_once() -> None:
 
 
 def test_a_batch_says_the_same_in_tags_and_in_cells() -> None:
-    batch = Few().batch(rng())
+    batch = Few().batch(rng(), 0.5)
     assert batch["images"].shape == (4, 160, 160, 3)
     assert batch["cells"].shape == (4, 100, len(NAMES) + 1)
     np.testing.assert_allclose(batch["cells"].sum(2), 1, atol=1e-6)
@@ -96,7 +96,7 @@ def test_a_batch_says_the_same_in_tags_and_in_cells() -> None:
 
 
 def test_the_same_generator_makes_the_same_batch() -> None:
-    first, second, other = (Few().batch(rng(seed)) for seed in (1, 1, 2))
+    first, second, other = (Few().batch(rng(seed), 0.5) for seed in (1, 1, 2))
     for key in first:
         np.testing.assert_array_equal(first[key], second[key])
     assert (first["images"] != other["images"]).any()
@@ -190,7 +190,7 @@ def test_a_cell_is_named_from_its_own_place(network: Student, place: tuple[int, 
 
 def test_the_loss_falls_on_a_repeated_batch(network: Student) -> None:
     task = Few()
-    batch = {key: torch.as_tensor(value) for key, value in task.batch(rng()).items()}
+    batch = {key: torch.as_tensor(value) for key, value in task.batch(rng(), 0.5).items()}
     optimizer = torch.optim.AdamW(network.parameters(), 5e-4)
 
     def step() -> dict[str, float]:

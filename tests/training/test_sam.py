@@ -79,7 +79,7 @@ def iou(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
 
 def test_boxes_and_numbers_of_a_batch_are_those_of_its_ids(task: Few) -> None:
     for seed in range(6):
-        batch = task.batch(rng(seed))
+        batch = task.batch(rng(seed), 0.5)
         for ids, boxes in zip(batch["ids"], batch["boxes"], strict=True):
             expected = np.zeros((MOST + 1, 4), np.float32)
             for number in set(ids.ravel()) - {0}:
@@ -92,7 +92,7 @@ def test_boxes_and_numbers_of_a_batch_are_those_of_its_ids(task: Few) -> None:
 
 def test_a_click_of_number_0_meets_no_object_and_any_other_its_own(task: Few) -> None:
     task.schedule = dataclasses.replace(task.schedule, batch=60)
-    batch = task.batch(rng())
+    batch = task.batch(rng(), 0.5)
     assert batch["1/positive"].all()
     columns, rows = batch["1/xy"][:, 0].astype(int).T
     np.testing.assert_array_equal(batch["ids"][np.arange(60), rows, columns], batch["1/number"])
@@ -101,13 +101,13 @@ def test_a_click_of_number_0_meets_no_object_and_any_other_its_own(task: Few) ->
 
 def test_each_way_to_ask_turns_up_in_batches(task: Few) -> None:
     others = {"2/box", "2/xy", "2/rough"}
-    seen = {tuple(sorted(others & task.batch(rng(seed)).keys())) for seed in range(24)}
+    seen = {tuple(sorted(others & task.batch(rng(seed), 0.5).keys())) for seed in range(24)}
     assert seen == {("2/xy",), ("2/box", "2/xy"), ("2/box", "2/rough")}
 
 
 def test_padding_is_without_objects_and_of_the_mean_colour(task: Few) -> None:
     mean = np.rint(SHAPE.pixel_mean)
-    batches = [task.batch(rng(seed)) for seed in range(8)]
+    batches = [task.batch(rng(seed), 0.5) for seed in range(8)]
     padded = 0
     for batch in batches:
         for image, ids in zip(batch["images"], batch["ids"], strict=True):
@@ -210,7 +210,7 @@ def test_cells_that_know_what_covers_them_and_how_far_it_reaches_cost_nothing() 
 
 
 def test_the_loss_falls_on_a_batch_seen_again_and_again(task: Few, pupil: Pupil) -> None:
-    batch = tensors(task.batch(rng(1)))
+    batch = tensors(task.batch(rng(1), 0.5))
     optimizer = torch.optim.AdamW(pupil.parameters(), 1e-3)
     totals = []
     for _ in range(8):
@@ -274,7 +274,7 @@ def drawn(pupil: Pupil, image: npt.NDArray[np.uint8], **said: Tensor) -> npt.NDA
 
 def test_the_node_gives_what_the_training_saw(store: Path, pupil: Pupil, task: Few) -> None:
     assert sum(path.stat().st_size for path in (store / "untrained").iterdir()) < 4e6
-    pixels = task.batch(rng())["images"][0]
+    pixels = task.batch(rng(), 0.5)["images"][0]
     image = Image.from_array(pixels)
     xyxy = np.array([[20, 30, 90, 100]], np.float32)
     by_box = segmented(image=image, boxes=Boxes(xyxy, (SIDE, SIDE)))

@@ -114,7 +114,7 @@ def test_the_true_solid_of_a_drawing_covers_its_cutout() -> None:
 def test_the_points_of_a_drawing_are_in_the_cube_and_their_colours_are_the_pictures() -> None:
     task = Small()
     task.solid_share = 0
-    batch = task.batch(np.random.default_rng(0))
+    batch = task.batch(np.random.default_rng(0), 0.5)
     assert np.abs(batch["points"]).max() <= SMALL.radius
     assert 0.15 < batch["occupied"].mean() < 0.5
     assert not batch["coloured"][~batch["occupied"]].any()
@@ -226,7 +226,7 @@ def test_a_plane_of_the_first_network_looks_at_the_pixels_in_front_of_it() -> No
 def test_the_loss_falls_on_one_batch_seen_again_and_again() -> None:
     torch.manual_seed(0)
     task = Small()
-    batch = {k: torch.from_numpy(v) for k, v in task.batch(np.random.default_rng(0)).items()}
+    batch = {k: torch.from_numpy(v) for k, v in task.batch(np.random.default_rng(0), 0.5).items()}
     network = task.network()
     optimizer = torch.optim.AdamW(task.parameters(network), 2e-3)
     losses = []

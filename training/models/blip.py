@@ -25,7 +25,8 @@ from training.world.words import write_tokenizer
 
 __all__ = ["Training"]
 
-_WRITES = 0.12  # of the run is over when the decoder joins: before, there is nothing to tell
+_WRITES = 0.2  # of the run is over when the decoder joins: before, there is nothing to tell
+_ALONE = 0.4  # of the run is over when there are several things: one fills the picture before
 _WHOLE = 0.85  # of the run is over when all patches are looked at: before, half of them suffice
 _KEPT = 32  # patches, until then
 _ON = 0.15  # a patch belongs to a thing that covers so much of it
@@ -34,19 +35,20 @@ _ON = 0.15  # a patch belongs to a thing that covers so much of it
 class Training(Task):
     """Captions of one, two or three things, in one canonical wording.
 
-    The vision tower names patches first (a linear head, dropped at the end, kept in all stages);
-    the decoder joins when it has begun to. Half of the patches are left out for most of the run,
-    background rather than things, which halves the cost of a picture. The decoder's attention is
-    guided: while it writes a thing's name it shall look at that thing, which a composed scene knows
-    (after Liu et al. 2017, arXiv:1605.09553). Captions have one canonical order, so that one answer
-    is right. A tenth of the pictures are cutouts on plain ground.
+    The vision tower names the patches of one thing first (a linear head, dropped at the end, kept
+    in all stages): a name is learnt from a thing that fills the picture several times faster. The
+    decoder joins when it has begun to, and later the pictures of several things. Half of the
+    patches are left out for most of the run, background rather than things, which halves the cost
+    of a picture. The decoder's attention is guided: while it writes a thing's name it shall look at
+    that thing, which a composed scene knows (after Liu et al. 2017, arXiv:1605.09553). Captions
+    have one canonical order, so that one answer is right. A tenth of the pictures are cutouts on plain ground.
     """
 
     name = "blip"
     schedule = Schedule(images=240_000, batch=64, rate=1.2e-3, warmup=150, cooldown=0.3)
     entry: ClassVar[dict[str, Any]] = {"config": {"image_size": SIDE}, "tasks": ["blip.caption"]}
     limits = "Two things in a picture are often one right and one wrong; three mostly so."
-    mix = Mix()
+    alone, mix = Mix(two=0.0, three=0.0, cutouts=0.15), Mix()
 
     @cached_property
     def world(self) -> World:
@@ -57,9 +59,10 @@ class Training(Task):
         """Return a fresh network, with the head that names patches."""
         return Captioner()
 
-    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Any]:
         """Return pictures with their patches' names and their captions."""
-        scenes = pictures(rng, self.world, self.schedule.batch, self.mix)
+        mix = self.alone if progress < _ALONE else self.mix
+        scenes = pictures(rng, self.world, self.schedule.batch, mix)
         return labelled(scenes) | captioned(scenes)
 
     def loss(self, network: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:

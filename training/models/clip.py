@@ -82,7 +82,7 @@ class Training(Task):
                 groups.append({**group, "params": some, "factor": factor})
         return groups
 
-    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Any]:
         """Return pictures with their patches' names, texts, and which are right of which."""
         scenes = pictures(rng, self.world, self.schedule.batch, self.mix)
         return labelled(scenes) | texts_of(rng, scenes)

@@ -67,7 +67,7 @@ class Training(Task):
         """Return a fresh network."""
         return Learner()
 
-    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Any]:
         """Return scenes, their prompts and what is to be found: see `make_batch`."""
         return make_batch(rng, self.world, self.schedule.batch)
 

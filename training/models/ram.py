@@ -69,7 +69,7 @@ class Training(Task):
         """Return a fresh network."""
         return student(len(NAMES))
 
-    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Any]:
         """Return scenes, what is in them, and where.
 
         "images" (B, S, S, 3) uint8; "tags" (B, C) float32; "cells" (B, G * G, C + 1) float32.

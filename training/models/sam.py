@@ -52,7 +52,7 @@ class Training(Task):
         """Return a fresh network."""
         return Pupil()
 
-    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Any]:
         """Return scenes and what is said of them.
 
         "images" uint8 (B, S, S, 3); "ids" uint8 (B, S, S); "boxes" (B, MOST + 1, 4) by number; and

@@ -83,7 +83,7 @@ class Training(Task):
         """The node's own network; nothing is added for the training."""
         return begin(self.config)
 
-    def batch(self, rng: np.random.Generator) -> dict[str, Any]:
+    def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Any]:
         """Pictures (B, S, S, 3) and, at M points each, what `Item` says of them."""
         items = [self._item(rng) for _ in range(self.schedule.batch)]
         return {name: np.stack([getattr(item, name) for item in items]) for name in Item.__slots__}
