@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from visionweave import Input, ModelNode, Node, Observer, Pipeline, Text, batched, node
+from visionweave import Image, Input, ModelNode, Node, Observer, Pipeline, Text, batched, node
 from visionweave.execution.executor import Result
 from visionweave.execution.plan import Plan, PlannedStep
 from visionweave.runtime import Runtime
+from visionweave.testing import make_image
 
 
 @node("observe.split")
@@ -143,3 +145,90 @@ def test_a_run_that_ends_with_an_error_is_finished_for_its_observers() -> None:
     with pytest.raises(FileNotFoundError, match=r"no weights for observe\.shout"):
         next(results)
     assert seen.events[-2:] == [("model_loading", "out"), ("run_finished",)]
+
+
+class Clock:
+    """A clock that stands still, unless somebody takes time."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+CLOCK = Clock()
+
+
+@node("observe.ponder")
+class Ponder(Shout):
+    """A model that takes a second for each letter, and 50 to load."""
+
+    def load(self, runtime: Runtime) -> None:
+        CLOCK.now += 50
+
+    @batched(size=2)
+    def shout(self, texts: list[Text]) -> list[Text]:
+        CLOCK.now += sum(len(text.text) for text in texts)
+        return texts
+
+
+@node("observe.dwell")
+class Dwell(Node):
+    """The words of a text; each takes ten seconds."""
+
+    def run(self, text: Text) -> list[Text]:
+        words = [Text(word) for word in text.text.split()]
+        CLOCK.now += 10 * len(words)
+        return words
+
+
+class Times(Observer):
+    """What was said of times."""
+
+    def __init__(self) -> None:
+        self.loads: dict[str, float] = {}
+        self.items: list[tuple[str, list[float]]] = []
+
+    def model_loaded(self, step: PlannedStep, seconds: float) -> None:
+        self.loads[step.name] = seconds
+
+    def items_timed(self, step: PlannedStep | None, seconds: Sequence[float]) -> None:
+        self.items.append(("" if step is None else step.name, list(seconds)))
+
+
+def times(monkeypatch: pytest.MonkeyPatch, items: list[Any], pipeline: Pipeline) -> Times:
+    monkeypatch.setattr("time.perf_counter", CLOCK)
+    seen = Times()
+    list(pipeline.map(items, observers=[seen]))
+    return seen
+
+
+def test_calls_take_their_own_time_and_those_of_a_batch_an_equal_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = Pipeline(out=Ponder()(Dwell()(TEXT)))
+    # batches of two: "a" and "bbb", then "cc" and "ddd", then "eeeee"
+    seen = times(monkeypatch, ["a", "bbb cc", "", "ddd eeeee"], pipeline)
+    assert seen.loads == {"out": 50}
+    assert seen.items == [
+        ("", [0, 0, 0, 0]),
+        ("observe_dwell", [10, 20, 0, 20]),
+        ("out", [2, 4.5, 0, 7.5]),
+    ]
+
+
+def test_reading_an_item_takes_time_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        make_image().save(tmp_path / name)
+
+    def decode(image: Image) -> None:
+        CLOCK.now += 3 if image.origin.photo.endswith("b.png") else 2
+
+    monkeypatch.setattr(Image, "decode", decode)
+    photo = Input("photo", Image)
+    seen = Times()
+    monkeypatch.setattr("time.perf_counter", CLOCK)
+    paths = sorted(tmp_path.iterdir())
+    list(Pipeline(photo=photo).map(paths, chunk=1, observers=[seen]))
+    assert seen.items == [("", [2]), ("", [3])]

@@ -13,7 +13,7 @@ from visionweave.execution.plan import PlannedStep
 from visionweave.types import PortType
 from visionweave.values import Origin, Value
 
-__all__ = ["Call", "expand", "resolve", "settle", "without_failures"]
+__all__ = ["Call", "by_item", "expand", "resolve", "settle", "without_failures"]
 
 
 class Call:
@@ -24,15 +24,17 @@ class Call:
         place: its index along the innermost axis; None for a step that runs once.
         arguments: what `run` is given.
         outcome: what came of it: a result or a Raised, and after `settle` a result or a Failed.
+        seconds: what it took, or its share of a batch.
     """
 
-    __slots__ = ("arguments", "item", "outcome", "place")
+    __slots__ = ("arguments", "item", "outcome", "place", "seconds")
 
     def __init__(self, item: int, place: int | None, arguments: list[Any]) -> None:
         self.item = item
         self.place = place
         self.arguments = arguments
         self.outcome: Any = None
+        self.seconds = 0.0
 
 
 def expand(step: PlannedStep, columns: list[list[Any]], count: int) -> tuple[list[Any], list[Call]]:
@@ -103,6 +105,21 @@ def settle(step: PlannedStep, calls: list[Call], items: list[Item]) -> None:
             failure = _failure(step, call, item, error)
             item.failures.append(failure)
             call.outcome = Failed(failure)
+
+
+def by_item(calls: list[Call], count: int, seconds: float) -> list[float]:
+    """What a step took for each of `count` items: its calls, and an equal part of the rest.
+
+    Args:
+        calls: the calls of the step.
+        count: the items of the chunk.
+        seconds: what the step took for all of them.
+    """
+    found = [0.0] * count
+    rest = (seconds - sum(call.seconds for call in calls)) / max(1, len(calls))
+    for call in calls:
+        found[call.item] += call.seconds + rest
+    return found
 
 
 def _failure(step: PlannedStep, call: Call, item: Item, error: Exception) -> NodeFailed:

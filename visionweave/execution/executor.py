@@ -21,6 +21,7 @@ or stores.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -31,7 +32,7 @@ from typing import Any
 from visionweave.contract import ModelNode
 from visionweave.errors import NodeFailed
 from visionweave.execution.batching import THREADS, Batcher, Limits
-from visionweave.execution.calls import Call, expand, resolve, settle, without_failures
+from visionweave.execution.calls import Call, by_item, expand, resolve, settle, without_failures
 from visionweave.execution.failures import Failed, Raised
 from visionweave.execution.items import Item, read_chunks
 from visionweave.execution.keeper import Keeper
@@ -139,6 +140,7 @@ class _Run:
         """Take a chunk through all steps, and hand out its results."""
         self.items = items
         self.tell("chunk_started", [item.name for item in items])
+        self.tell("items_timed", None, [item.seconds for item in items])
         # One column of values per slot, one value per item in each.
         columns: list[list[Any]] = [[] for _ in range(self.plan.slots)]
         for place, planned in enumerate(self.plan.inputs):
@@ -171,12 +173,16 @@ class _Run:
 
     def _compute(self, step: PlannedStep, calls: list[Call]) -> None:
         """Run calls of a step; batch by batch, so that what an interrupted one has done is kept."""
+        started = time.perf_counter()
         if step.spec.is_async:
             for done in self._run_batched(step, calls):
                 self._settle(step, done)
         else:
             _run_each(step, calls)
             self._settle(step, calls)
+        if self.options.observers:
+            seconds = by_item(calls, len(self.items), time.perf_counter() - started)
+            self.tell("items_timed", step, seconds)
 
     def _settle(self, step: PlannedStep, calls: list[Call]) -> None:
         settle(step, calls, self.items)
@@ -191,7 +197,9 @@ class _Run:
         node, runtime = step.node, self.options.runtime
         if isinstance(node, ModelNode) and node.runtime is not runtime:
             self.tell("model_loading", step)
+            started = time.perf_counter()
             node.ensure_loaded(runtime)
+            self.tell("model_loaded", step, time.perf_counter() - started)
 
     def _run_batched(self, step: PlannedStep, calls: list[Call]) -> Iterator[list[Call]]:
         def report(method: str, size: int, failed: bool) -> None:
@@ -199,10 +207,13 @@ class _Run:
 
         batcher = Batcher(self.options.limits, self.workers, report)
         rest = iter(calls)
+        # A window comes out when the next one has computed: what it took passed before that.
+        times = deque([time.perf_counter()] * 3, maxlen=3)
         for outcomes in batcher.windows(step.node, [call.arguments for call in calls]):
+            times.append(time.perf_counter())
             done = list(islice(rest, len(outcomes)))
             for call, outcome in zip(done, outcomes, strict=True):
-                call.outcome = outcome
+                call.outcome, call.seconds = outcome, (times[1] - times[0]) / len(done)
             yield done
 
     def _result(self, item: Item, index: int, columns: dict[str, list[Any]]) -> Result:
@@ -220,9 +231,11 @@ class _Run:
 
 
 def _run_each(step: PlannedStep, calls: list[Call]) -> None:
-    run = step.node.run
+    run, then = step.node.run, time.perf_counter()
     for call in calls:
         try:
             call.outcome = run(*call.arguments)
         except Exception as error:  # whatever a node raises fails this call alone
             call.outcome = Raised(error)
+        before, then = then, time.perf_counter()
+        call.seconds = then - before

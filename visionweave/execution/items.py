@@ -9,6 +9,7 @@ one that did not fit into the second.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -42,11 +43,13 @@ class Item:
         name: what it is called in results and failures.
         values: a value or a Failed for each input, in the order of the plan's inputs.
         failures: what went wrong with it so far.
+        seconds: what reading and decoding it took.
     """
 
     name: str
     values: list[Any]
     failures: list[NodeFailed] = field(default_factory=list)
+    seconds: float = 0.0
 
     def images(self) -> Iterator[Image]:
         """The photos among the values."""
@@ -174,7 +177,11 @@ def read_chunks(
     """
 
     def ready(item: Item) -> Item:
-        return item.decode(plan.inputs) if keeper.wants_pixels(item) else item
+        started = time.perf_counter()
+        if keeper.wants_pixels(item):
+            item.decode(plan.inputs)
+        item.seconds = time.perf_counter() - started
+        return item
 
     items = (make_item(plan, given, index) for index, given in enumerate(source))
     chunks = _split(items, size)

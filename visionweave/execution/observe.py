@@ -27,6 +27,9 @@ class Observer:
     def model_loading(self, step: PlannedStep) -> None:
         """A step is about to load its model, before it starts."""
 
+    def model_loaded(self, step: PlannedStep, seconds: float) -> None:
+        """It has loaded its model."""
+
     def results_found(self, step: PlannedStep, calls: int) -> None:
         """Of the step's calls for the current chunk, so many need not run: their results are known.
 
@@ -41,6 +44,13 @@ class Observer:
 
     def step_finished(self, step: PlannedStep, calls: int, seconds: float) -> None:
         """The step has run for the current chunk."""
+
+    def items_timed(self, step: PlannedStep | None, seconds: Sequence[float]) -> None:
+        """What a step took for each item of the current chunk; without a step, reading it.
+
+        The calls of a batch share the time that passed until it was done. Items are read beside
+        the steps of other chunks.
+        """
 
     def item_finished(self, result: Result) -> None:
         """All that will come of an item is in its result, which is about to be handed out."""
