@@ -1,10 +1,15 @@
-"""What all tests share: none of them touches the cache of who runs them."""
+"""What all tests share: none touches the cache of who runs them; all compute alike everywhere."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# What a machine has of its own, a GPU or bf16 in hardware, is for the tests that ask for it. For
+# processes that tests start, too.
+os.environ |= {"VISIONWEAVE_DEVICE": "cpu", "VISIONWEAVE_PRECISION": "fp32"}
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,11 @@ def test_a_system_that_does_not_tell_has_no_bf16(tmp_path: Path) -> None:
     assert cpu_has_bf16(tmp_path / "none") is False
 
 
-def test_a_runtime_is_one_per_device_and_precision_however_it_is_asked_for() -> None:
+def test_a_runtime_is_one_per_device_and_precision_however_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("VISIONWEAVE_DEVICE")
+    monkeypatch.delenv("VISIONWEAVE_PRECISION")
     runtime = Runtime.get()
     assert runtime is Runtime.get("auto") is Runtime.get("auto", "auto")
     assert runtime is Runtime.get(precision="auto") is Runtime.get(device="auto")
@@ -126,6 +130,16 @@ def test_a_device_that_is_not_there_is_refused(asked: str) -> None:
 @pytest.mark.parametrize("asked", ["bf16", "fp16", "fp32"])
 def test_a_precision_that_is_asked_for_is_used(asked: str) -> None:
     assert Runtime("cpu", asked).precision == asked
+
+
+def test_the_environment_says_what_auto_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISIONWEAVE_DEVICE", "cpu")
+    monkeypatch.setenv("VISIONWEAVE_PRECISION", "bf16")
+    assert Runtime.get() is Runtime.get("cpu", "bf16")
+    assert Runtime.get("cpu", "fp32").precision == "fp32"  # what is asked for stays
+    monkeypatch.setenv("VISIONWEAVE_PRECISION", "fp8")
+    with pytest.raises(DeviceError, match=r"^precision must be one of auto, bf16, .*; got 'fp8'$"):
+        Runtime.get()
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])

@@ -1,7 +1,8 @@
 """Where models run, and in which precision: the engine's business, not the nodes'.
 
 `auto` means CUDA in bf16; else the CPU in bf16 where it computes that in hardware (AMX or
-AVX512-BF16, or Arm's bf16); else the CPU in fp32. Nothing here imports torch before it is needed.
+AVX512-BF16, or Arm's bf16); else the CPU in fp32; unless $VISIONWEAVE_DEVICE or
+$VISIONWEAVE_PRECISION says what it means. Nothing here imports torch before it is needed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
@@ -56,8 +58,14 @@ class Runtime:
 
     @staticmethod
     def get(device: str = "auto", precision: str = "auto") -> Runtime:
-        """Return the runtime for a device and precision; the same one every time."""
-        return _runtime(device, precision)
+        """Return the runtime for a device and precision; the same one every time.
+
+        Raises:
+            DeviceError: there is no such precision.
+        """
+        return _runtime(
+            _meant(device, "VISIONWEAVE_DEVICE"), _meant(precision, "VISIONWEAVE_PRECISION")
+        )
 
     @property
     def expected(self) -> tuple[str, str]:
@@ -143,6 +151,11 @@ class Runtime:
 
     def __repr__(self) -> str:
         return "Runtime(device={!r}, precision={!r})".format(*self._asked)
+
+
+def _meant(asked: str, variable: str) -> str:
+    """What is asked for; where that is "auto", what the environment says that it means."""
+    return os.environ.get(variable) or asked if asked == "auto" else asked
 
 
 @functools.cache  # not on `get`: a default that is given and one that is not are one runtime

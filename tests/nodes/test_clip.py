@@ -286,7 +286,8 @@ def run_all_ranked(rank: vw.Node, photos: list[Image], phrases: Any) -> list[Any
 
 
 def test_a_photo_is_encoded_once_and_a_text_once() -> None:
-    rank = loaded(Rank("tiny", template=["{}", "a {}"]))
+    # With templates of its own: what other tests asked the same model, it remembers.
+    rank = loaded(Rank("tiny", template=["only {}", "just {}"]))
     rows = Rows(rank)
     ranked = run_all_ranked(rank, [photo(seed) for seed in range(40)], FRUIT)
     assert len(ranked) == 40
