@@ -11,8 +11,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 import pytest
 
 from visionweave import Input, Node, Pipeline, Text, batched, node
-from visionweave.execution.batching import Batcher, Limits
+from visionweave.execution.batching import Batcher
 from visionweave.execution.failures import Raised
+from visionweave.execution.sizing import Sizes
 
 
 @pytest.fixture(params=["in the calling thread", "in worker threads"])
@@ -62,10 +63,10 @@ class Several(Shout):
 
 
 def run(
-    model: Node, words: Sequence[str], pool: Executor | None = None, limits: Limits | None = None
+    model: Node, words: Sequence[str], pool: Executor | None = None, sizes: Sizes | None = None
 ) -> list[str]:
     """The results as text, and the errors as "ValueError: what it says"."""
-    batcher = Batcher(limits or Limits(), pool, lambda method, size, failed: None)
+    batcher = Batcher(sizes or Sizes(), pool, lambda method, size, failed: None)
     return [plain(each) for each in batcher.run(model, [[Text(word)] for word in words])]
 
 

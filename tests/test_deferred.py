@@ -10,8 +10,9 @@ import pytest
 
 from visionweave import Node, Text, batched, node
 from visionweave.deferred import Call, Calls, batch_sizes
-from visionweave.execution.batching import Batcher, Limits
+from visionweave.execution.batching import Batcher
 from visionweave.execution.failures import Raised
+from visionweave.execution.sizing import Sizes
 
 
 class Shout(Node):
@@ -32,7 +33,7 @@ class ShoutMore(Shout):
 
 
 def run(model: Node, words: Sequence[str]) -> list[str]:
-    batcher = Batcher(Limits(), None, lambda method, size, failed: None)
+    batcher = Batcher(Sizes(), None, lambda method, size, failed: None)
     outcomes = batcher.run(model, [[Text(word)] for word in words])
     return [f"{type(o.error).__name__}: {o.error}" for o in outcomes if isinstance(o, Raised)]
 

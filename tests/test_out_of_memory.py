@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from visionweave import Input, Node, Pipeline, Text, batched, node
-from visionweave.execution.batching import Batcher, Limits
+from visionweave.execution.batching import Batcher
 from visionweave.execution.failures import Raised
+from visionweave.execution.sizing import Sizes
 from visionweave.runtime import is_out_of_memory
 
 
@@ -36,8 +37,8 @@ class Upper(Node):
         return [word.upper() for word in words]
 
 
-def run(model: Node, words: Sequence[str], limits: Limits) -> list[str]:
-    batcher = Batcher(limits, None, lambda method, size, failed: None)
+def run(model: Node, words: Sequence[str], sizes: Sizes) -> list[str]:
+    batcher = Batcher(sizes, None, lambda method, size, failed: None)
     outcomes = batcher.run(model, [[Text(word)] for word in words])
     return [type(o.error).__name__ if isinstance(o, Raised) else o.text for o in outcomes]
 
@@ -51,16 +52,16 @@ def run(model: Node, words: Sequence[str], limits: Limits) -> list[str]:
     ],
 )
 def test_out_of_memory_halves_the_batch_and_remembers_the_size(error: Exception) -> None:
-    model, limits = Upper(room=3), Limits()
+    model, sizes = Upper(room=3), Sizes()
     model.error = error
-    assert run(model, "abcdefghijklm", limits) == list("ABCDEFGHIJKLM")
+    assert run(model, "abcdefghijklm", sizes) == list("ABCDEFGHIJKLM")
     assert model.sizes == [8, 4, 2, 2, 2, 2, 2, 2, 1]
-    assert limits.found == {("memory.upper", "upper"): 2}
+    assert list(sizes.caps.values()) == [2]
 
 
 def test_no_batch_is_larger_than_what_was_found_not_even_the_other_half() -> None:
-    model, limits = Upper(room=3), Limits(batch=7)
-    assert run(model, "abcdefghij", limits) == list("ABCDEFGHIJ")
+    model, sizes = Upper(room=3), Sizes(batch=7)
+    assert run(model, "abcdefghij", sizes) == list("ABCDEFGHIJ")
     assert model.sizes == [7, 3, 3, 1, 3]
 
 
@@ -71,21 +72,21 @@ def test_later_chunks_keep_to_the_size_that_was_found() -> None:
     assert model.sizes == [4, 2, 2, 2, 2]
 
 
-def test_what_is_found_for_one_method_says_nothing_of_another() -> None:
-    limits = Limits()
-    run(Upper(room=1), "ab", limits)
-    assert limits.found == {("memory.upper", "upper"): 1}
-    assert limits.size(Upper(), "upper", 8) == 1
-    assert limits.size(Upper(), "lower", 8) == 8
+def test_what_is_found_for_one_node_says_nothing_of_another() -> None:
+    model, sizes = Upper(room=1), Sizes()
+    run(model, "ab", sizes)
+    assert list(sizes.caps.values()) == [1]
+    assert sizes.width(model, 8) == 1
+    assert sizes.width(Upper(), 8) == 8
 
 
 def test_a_payload_too_large_even_alone_fails_alone_and_leaves_the_batches_as_they_were() -> None:
-    model, limits = Upper(), Limits()
+    model, sizes = Upper(), Sizes()
     words = [*"abc", "giant", *"efgh", *"ijklmnop"]
-    found = run(model, words, limits)
+    found = run(model, words, sizes)
     assert found == ["A", "B", "C", "MemoryError", *"EFGHIJKLMNOP"]
     assert model.sizes == [8, 4, 2, 2, 1, 1, 4, 8]
-    assert limits.found == {}
+    assert sizes.caps == {}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 Asking torch takes a second or more, most of it for importing it. The answer is remembered in the
 cache folder, for as long as nothing is changed that it depends on: torch itself, the devices that
-are there and those that are to be seen, the processor.
+are there and those that are to be seen, the processor. Whatever else is found out by measuring is
+remembered in a `Memo` of its own, under the same condition.
 """
 
 from __future__ import annotations
@@ -19,16 +20,59 @@ from typing import Any
 from visionweave.atomic import write_atomic
 from visionweave.cache.folder import cache_folder
 
-__all__ = ["forget", "remember", "remembered"]
+__all__ = ["Memo", "forget", "remember", "remembered"]
 
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
-_DRIVER = Path("/proc/driver/nvidia/version")
+_DRIVER = Path("/proc/driver/nvidia")
 _CPUINFO = Path("/proc/cpuinfo")
+_CPU = ("model name", "flags", "Features")
+"""The lines of /proc/cpuinfo that tell one processor from another, on x86 and on Arm."""
+
+
+class Memo:
+    """A file of the cache folder that holds what was found out on this machine.
+
+    It is a convenience: what cannot be read is not known, and what cannot be written is lost. Of
+    two processes that write at once, one may lose what it found out.
+
+    Args:
+        name: the file's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return cache_folder() / self._name
+
+    def read(self) -> dict[str, Any]:
+        """What was found out, by name; nothing when it was on another machine."""
+        try:
+            memo = json.loads(self.path.read_bytes())
+            return dict(memo["known"]) if memo["machine"] == _machine() else {}
+        except (OSError, ValueError, TypeError, KeyError):
+            return {}
+
+    def change(self, found: dict[str, Any]) -> None:
+        """Remember what was found out, beside what is known under other names."""
+        memo = {"machine": _machine(), "known": self.read() | found}
+        with contextlib.suppress(OSError):
+            write_atomic(self.path, json.dumps(memo, indent=1).encode(), durable=False)
+
+    def forget(self) -> None:
+        """Forget all of it."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+_DEVICES = Memo("machine.json")
 
 
 def remembered(device: str, precision: str) -> tuple[str, str] | None:
     """Return the device and precision that these two stand for, or None when nobody asked yet."""
-    match _read().get(f"{device} {precision}"):
+    match _DEVICES.read().get(f"{device} {precision}"):
         case [str() as found, str() as how]:
             return found, how
     return None
@@ -36,34 +80,22 @@ def remembered(device: str, precision: str) -> tuple[str, str] | None:
 
 def remember(device: str, precision: str, *stands_for: str) -> None:
     """Remember the device and precision that `device` and `precision` stand for."""
-    known = _read() | {f"{device} {precision}": list(stands_for)}
-    with contextlib.suppress(OSError):
-        write_atomic(_memo(), json.dumps({"machine": _machine(), "known": known}).encode())
+    _DEVICES.change({f"{device} {precision}": list(stands_for)})
 
 
 def forget() -> None:
-    """Forget all that is remembered."""
-    with contextlib.suppress(OSError):
-        _memo().unlink(missing_ok=True)
-
-
-def _read() -> dict[str, Any]:
-    try:
-        memo = json.loads(_memo().read_bytes())
-        return dict(memo["known"]) if memo["machine"] == _machine() else {}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
-
-
-def _memo() -> Path:
-    return cache_folder() / "machine.json"
+    """Forget which devices there are."""
+    _DEVICES.forget()
 
 
 def _machine() -> str:
-    """A digest of all that the answer depends on."""
+    """A digest of all that what was found out depends on."""
     devices = sorted(path.name for path in Path("/dev").glob("nvidia*"))
-    flags = next((li for li in _text(_CPUINFO).splitlines() if li.lower().startswith("flags")), "")
-    seen: list[Any] = [_torch(), platform.platform(), devices, _text(_DRIVER), flags]
+    gpus = [li for path in _DRIVER.glob("gpus/*/information") for li in _text(path).splitlines()]
+    lines = dict.fromkeys(_text(_CPUINFO).splitlines())
+    processor = [line for line in lines if line.startswith(_CPU)]
+    seen: list[Any] = [_torch(), platform.platform(), os.cpu_count(), devices, processor]
+    seen += [_text(_DRIVER / "version"), sorted(li for li in gpus if li.startswith("Model"))]
     seen += [os.environ.get(name) for name in _VISIBLE]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 

@@ -20,11 +20,11 @@ from visionweave.errors import (
     ValueTypeError,
     did_you_mean,
 )
-from visionweave.execution.batching import Limits
 from visionweave.execution.executor import CHUNK, Options, Result, execute
 from visionweave.execution.keeper import Keeper
 from visionweave.execution.observe import Observer
 from visionweave.execution.plan import Plan, make_plan
+from visionweave.execution.sizing import Sizes, TriedSizes
 from visionweave.files.reader import parse_pipeline
 from visionweave.flow import Flow
 from visionweave.graph import Graph, GraphInput, Ref, Step, infer
@@ -191,7 +191,8 @@ class Pipeline:
             items: for each, the value of the only input (or of the only one without a default), or
                 a dict of inputs by name. While a chunk computes, the next one is read and decoded.
             chunk: how many items go through the steps together; with 1 nothing is read ahead.
-            batch: the largest batch of any model; None for what each node states.
+            batch: the largest batch of any model; None for what is found to be fastest on this
+                machine, from what each node states (`visionweave.execution.sizing`).
             device: see `run`.
             precision: see `run`.
             observers: told what happens.
@@ -207,7 +208,9 @@ class Pipeline:
             raise ValueError(f"chunk and batch are at least 1; got {chunk} and {batch}")
         runtime = Runtime.get(device, precision)
         keeper = Keeper() if cache is None else cache.keeper(self.graph, runtime)
-        options = Options(runtime, chunk, Limits(batch), observers, keeper)
+        tries = batch is None and chunk > 1
+        sizes = TriedSizes(runtime) if tries else Sizes(batch)
+        options = Options(runtime, chunk, sizes, observers, keeper)
         return execute(self.plan, items, options)
 
     def __repr__(self) -> str:

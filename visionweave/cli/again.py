@@ -26,7 +26,10 @@ def retry(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compute everything; keep no results of models.")
     ] = False,
-    batch: Annotated[int | None, typer.Option(min=1, help="The largest batch of a model.")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="The largest batch of a model; else it is found by trying."),
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> int:
@@ -65,6 +68,7 @@ def retry(
             cache=cache,
             hashes=hashes,
             retry=True,
+            overlay=locked.receipt.get("overlay"),
             given=locked.receipt["given"],
             profile=about["profile"],
             changes=about["changes"],

@@ -44,6 +44,15 @@ def run(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove the results of photos that are gone.")
     ] = False,
+    overlay: Annotated[
+        bool | None,
+        typer.Option(
+            "--overlay/--no-overlay",
+            help="Draw what was found into overlay.jpg; if neither is given, unless the pipeline "
+            "makes a picture of the photo itself.",
+            show_default=False,
+        ),
+    ] = None,
     max_failures: Annotated[
         int | None, typer.Option(min=1, help="Stop when so many photos have failed.")
     ] = None,
@@ -65,7 +74,10 @@ def run(
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Photos that go through the steps together.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="The largest batch of a model.")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="The largest batch of a model; else it is found by trying."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16, fp32.")] = "auto",
     max_megapixels: Annotated[
@@ -100,6 +112,7 @@ def run(
         "out": out,
         "overwrite": overwrite,
         "prune": prune,
+        "overlay": overlay,
         "max_failures": max_failures,
         "chunk": chunk or CHUNK,
         "batch": batch,
@@ -176,6 +189,8 @@ def _locked_job(
     for option, value in (("device", locked.device), ("precision", locked.precision)):
         if options[option] == "auto":
             options[option] = value
+    if options["overlay"] is None:
+        options["overlay"] = locked.receipt.get("overlay")
     runtime = Runtime.get(options["device"], options["precision"])
     check_locked(locked, runtime, options["hashes"], strict=strict)
     given = photos or locked.receipt["given"]

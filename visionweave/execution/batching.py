@@ -2,7 +2,8 @@
 
 The calls of a step are taken in windows of one batch. While a window's forward pass computes, the
 next window is prepared and the one before is finished, in worker threads; the forward passes
-themselves run in the calling thread, one at a time, in an order that does not depend on timing.
+themselves run in the calling thread, one at a time. How large a window and a batch are, `sizing.py`
+is asked whenever one begins.
 
 A batch that raises is split in halves until the payload that cannot be computed stands alone, and
 the error is raised at the `await` of its own item. When memory runs out, half the size is
@@ -17,45 +18,23 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from visionweave.contract import Node
-from visionweave.deferred import BoundMethod, Call, Calls, batch_sizes
+from visionweave.deferred import BoundMethod, Call, Calls
 from visionweave.errors import NodeError
 from visionweave.execution.failures import Raised
+from visionweave.execution.sizing import Sizes
 from visionweave.runtime import is_out_of_memory
 
-__all__ = ["THREADS", "Batcher", "Limits"]
+__all__ = ["THREADS", "Batcher"]
 
 THREADS = os.cpu_count() or 1
 """The worker threads of a pool."""
 
 Report = Callable[[str, int, bool], None]
 """Told of each forward pass: the method's name, the batch's size, and whether it failed."""
-
-
-@dataclass(slots=True)
-class Limits:
-    """The largest batches to try.
-
-    Attributes:
-        batch: the largest batch of any method, or None for what each method states.
-        found: by node id and method, what was found to fit when memory ran out.
-    """
-
-    batch: int | None = None
-    found: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def size(self, node: Node, method: str, stated: int) -> int:
-        """The largest batch to try for a method that states `stated`."""
-        wanted = stated if self.batch is None else self.batch
-        return min(wanted, self.found.get((node.spec.id, method), wanted))
-
-    def too_large(self, node: Node, method: str, size: int) -> None:
-        """Remember that a batch of `size`, 2 or more, did not fit in memory."""
-        self.found[node.spec.id, method] = size // 2
 
 
 class _Task:
@@ -112,10 +91,8 @@ class _Window:
         return [task for task in self.tasks if task.waiting]
 
     def close(self) -> None:
-        """End the coroutines wherever they are, once no worker thread runs them."""
+        """Wait until no worker thread runs the tasks any more."""
         wait([future for future in self._futures if not future.cancel()])
-        for task in self.tasks:
-            task.coroutine.close()
 
 
 def _resume(tasks: Iterator[_Task]) -> None:
@@ -127,13 +104,13 @@ class Batcher:
     """Runs the calls of one step.
 
     Args:
-        limits: the largest batches to try; what is found out is remembered there.
+        sizes: says how large the batches are, and is told what came of them.
         pool: the threads that prepare and finish items; None does it in the calling thread.
         report: told of each forward pass.
     """
 
-    def __init__(self, limits: Limits, pool: Executor | None, report: Report) -> None:
-        self._limits, self._pool, self._report = limits, pool, report
+    def __init__(self, sizes: Sizes, pool: Executor | None, report: Report) -> None:
+        self._sizes, self._pool, self._report = sizes, pool, report
 
     def run(self, node: Node, calls: Iterable[Sequence[Any]]) -> list[Any]:
         """Run `node.run` once for each of `calls`, a list of arguments each.
@@ -146,27 +123,35 @@ class Batcher:
     def windows(self, node: Node, calls: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
         """Yield what `run` returns in parts, each as soon as its calls have ended."""
         tasks = [_Task(node.run(*arguments)) for arguments in calls]
-        sizes = (self._limits.size(node, *stated) for stated in batch_sizes(node).items())
-        width = min(sizes, default=1)
-        windows = [
-            _Window(tasks[start : start + width], self._pool)
-            for start in range(0, len(tasks), width)
-        ]
+        windows: list[_Window] = []
         try:
-            for window in self._finished(windows):
+            for window in self._finished(self._cut(node, tasks, windows)):
                 yield [task.outcome for task in window.tasks]
+            self._sizes.step_finished(node)
         finally:
             for window in windows:
                 window.close()
+            for task in tasks:  # wherever they are; also those that no window holds yet
+                task.coroutine.close()
 
-    def _finished(self, windows: list[_Window]) -> Iterator[_Window]:
+    def _cut(self, node: Node, tasks: list[_Task], windows: list[_Window]) -> Iterator[_Window]:
+        """Cut tasks into windows as wide as is best by then, and add each to `windows`."""
+        start = 0
+        while start < len(tasks):
+            width = self._sizes.width(node, len(tasks))
+            windows.append(_Window(tasks[start : start + width], self._pool))
+            start += width
+            yield windows[-1]
+
+    def _finished(self, windows: Iterator[_Window]) -> Iterator[_Window]:
         none = _Window([], None)
-        padded = [none, none, *windows, none, none]
-        for before, window, after in zip(padded, padded[1:], padded[2:], strict=False):
+        before = window = none
+        for after in chain(windows, [none, none]):
             after.resume(after.tasks)
             self._answer_all(window)
             self._finish(before)
             yield before
+            before, window = window, after
 
     def _finish(self, window: _Window) -> None:
         while self._answer_all(window):
@@ -191,14 +176,17 @@ class Batcher:
         """Run a method for all payloads, in batches of the size that fits by now."""
         answers: list[Any] = []
         while len(answers) < len(payloads):
-            size = self._limits.size(method.node, method.name, method.size)
+            size = self._sizes.size(method, len(payloads) - len(answers))
             answers += self._batch(method, payloads[len(answers) : len(answers) + size])
         return answers
 
     def _batch(self, method: BoundMethod[Any, Any], payloads: list[Any]) -> list[Any]:
         """Run a method on one batch, and on parts of it when that fails."""
+        count = len(payloads)
+        self._sizes.started(method, count)
         results = _forward(method, payloads)
-        count, failed = len(payloads), isinstance(results, Raised)
+        failed = isinstance(results, Raised)
+        self._sizes.ended(method, count, failed)
         self._report(method.name, count, failed)
         if not isinstance(results, Raised):
             return results
@@ -213,11 +201,11 @@ class Batcher:
 
     def _smaller(self, method: BoundMethod[Any, Any], payloads: list[Any]) -> list[Any]:
         """Run a batch that did not fit in memory in smaller ones, and learn from it."""
-        found = self._limits.found.copy()
-        self._limits.too_large(method.node, method.name, len(payloads))
+        caps = self._sizes.caps
+        self._sizes.too_large(method, len(payloads))
         answers = self._answer(method, payloads)
         if any(isinstance(each, Raised) and is_out_of_memory(each.error) for each in answers):
-            self._limits.found = found
+            self._sizes.caps = caps
         return answers
 
 

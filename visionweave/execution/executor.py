@@ -31,13 +31,14 @@ from typing import Any
 
 from visionweave.contract import ModelNode
 from visionweave.errors import NodeFailed
-from visionweave.execution.batching import THREADS, Batcher, Limits
+from visionweave.execution.batching import THREADS, Batcher
 from visionweave.execution.calls import Call, by_item, expand, resolve, settle, without_failures
 from visionweave.execution.failures import Failed, Raised
 from visionweave.execution.items import Item, read_chunks
 from visionweave.execution.keeper import Keeper
 from visionweave.execution.observe import Observer
 from visionweave.execution.plan import Plan, PlannedStep
+from visionweave.execution.sizing import Sizes
 from visionweave.runtime import Runtime
 
 __all__ = ["CHUNK", "Options", "Result", "execute"]
@@ -53,14 +54,14 @@ class Options:
     Attributes:
         runtime: the device and precision.
         chunk: the largest number of items in a chunk.
-        limits: the largest batches to try.
+        sizes: how large the batches are.
         observers: who is told what happens.
         keeper: who may know results already.
     """
 
     runtime: Runtime = field(default_factory=Runtime.get)
     chunk: int = CHUNK
-    limits: Limits = field(default_factory=Limits)
+    sizes: Sizes = field(default_factory=Sizes)
     observers: Sequence[Observer] = ()
     keeper: Keeper = field(default_factory=Keeper)
 
@@ -205,7 +206,7 @@ class _Run:
         def report(method: str, size: int, failed: bool) -> None:
             self.tell("batch_finished", step, method, size, failed)
 
-        batcher = Batcher(self.options.limits, self.workers, report)
+        batcher = Batcher(self.options.sizes, self.workers, report)
         rest = iter(calls)
         # A window comes out when the next one has computed: what it took passed before that.
         times = deque([time.perf_counter()] * 3, maxlen=3)
