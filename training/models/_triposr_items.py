@@ -14,7 +14,7 @@ import numpy.typing as npt
 from training.models._triposr_inflate import Inflated, inflate, to_space
 from training.models._triposr_shots import Shot, shot
 from training.world import World
-from training.world.sprites import Rgba, premultiplied, recoloured, smaller, sprite
+from training.world.sprites import Rgba, recoloured, recolouring, scaled
 from visionweave import Cutout
 from visionweave.nodes.triposr.config import Config
 from visionweave.nodes.triposr.input import framed, over_grey
@@ -88,8 +88,8 @@ def cut_out(rng: Rng, world: World, exactly: bool = False) -> Cutout:
             little wrong, as a segmentation's is, with hard edges and what lay behind them.
     """
     length = float(np.exp(rng.uniform(np.log(48), np.log(128))))
-    pixels = smaller(sprite(world.drawing(rng)), length)
-    pixels = _warped(rng, premultiplied(recoloured(pixels, rng, keep_hue=False)), length)
+    pixels = recoloured(scaled(world.drawing(rng), length), recolouring(rng, keep_hue=False))
+    pixels = _warped(rng, pixels, length)
     alpha = pixels[:, :, 3].astype(np.float32) / 255
     if exactly or rng.random() < 0.4:
         cut, rgb = alpha, pixels[:, :, :3] / np.maximum(alpha[:, :, None], 1 / 255)

@@ -41,7 +41,8 @@ class Training(Task):
     patches are left out for most of the run, background rather than things, which halves the cost
     of a picture. The decoder's attention is guided: while it writes a thing's name it shall look at
     that thing, which a composed scene knows (after Liu et al. 2017, arXiv:1605.09553). Captions
-    have one canonical order, so that one answer is right. A tenth of the pictures are cutouts on plain ground.
+    have one canonical order, so that one answer is right. A tenth of the pictures are cutouts on
+    plain ground.
     """
 
     name = "blip"

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from training.world.artwork import TRAINED
 from training.world.backgrounds import Backdrops, Rgb
 from training.world.names import NAMES, Drawing, drawings
-from training.world.sprites import SIDE, Rgba, premultiplied, recoloured, smaller, sprite
+from training.world.sprites import Rgba, recoloured, recolouring, scaled, sprite
+from training.world.variation import FREEDOM, MARGIN, bent, redrawn
 
 __all__ = ["Placed", "Scene", "World"]
 
@@ -79,7 +80,8 @@ class World:
 
     Args:
         styles: the styles of the artwork.
-        split: "train" or "test": they share no backgrounds. Seeds are the caller's.
+        split: "train" or "test": they share no backgrounds, and in "train" drawings are redrawn.
+            Seeds are the caller's.
         artwork: "vocabulary", or "all" concrete things, of class -1 where they have no name here.
         hold_out: names of things that do not occur.
         only: the reverse: the names of the only things that occur.
@@ -94,6 +96,7 @@ class World:
         only: tuple[str, ...] = (),
     ) -> None:
         self._backdrops = Backdrops(split)
+        self._redraws = split == "train"
         unwanted = {NAMES.index(name) for name in hold_out}
         if only:
             unwanted |= set(range(len(NAMES))) - {NAMES.index(name) for name in only}
@@ -160,7 +163,7 @@ class World:
         drawing = self.drawing(rng)
         for attempt in range(8):
             length = side * rng.uniform(*scale) * 0.93**attempt
-            layer = _laid(rng, drawing, length, side)
+            layer = _laid(rng, drawing, length, side, self._redraws)
             if layer is None:
                 continue
             covered = ids.copy()
@@ -172,13 +175,18 @@ class World:
         return None
 
 
-def _laid(rng: np.random.Generator, drawing: Drawing, length: float, side: int) -> _Layer | None:
+def _laid(
+    rng: np.random.Generator, drawing: Drawing, length: float, side: int, redraws: bool
+) -> _Layer | None:
     """Turn, stretch, flip and recolour a sprite, and lay it somewhere into the frame."""
-    pixels = sprite(drawing, SIDE if length <= SIDE else 4 * SIDE)
-    pixels = recoloured(smaller(pixels, length), rng, keep_hue=bool(drawing.colour))
-    pixels = premultiplied(pixels)
-    matrix, size = _warp(rng, pixels.shape[:2], length)
-    warped = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR)
+    pixels = scaled(drawing, length)
+    colours = recolouring(rng, keep_hue=bool(drawing.colour))
+    matrix, size = _warp(rng, pixels.shape[:2], length, redraws)
+    if redraws:
+        warped = redrawn(bent(pixels, matrix, size, rng), rng)
+    else:
+        warped = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR)
+    warped = recoloured(warped, colours)
     whole = int(np.count_nonzero(warped[..., 3] > 127))
     outside = rng.uniform(0, 0.12) if rng.random() < 0.25 else 0.0
     spots = [int(rng.uniform(-outside * s, side - s + outside * s + 1e-6)) for s in size]
@@ -192,12 +200,16 @@ def _laid(rng: np.random.Generator, drawing: Drawing, length: float, side: int) 
 
 
 def _warp(
-    rng: np.random.Generator, shape: tuple[int, int], length: float
+    rng: np.random.Generator, shape: tuple[int, int], length: float, redraws: bool
 ) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
-    """The affine map of a sprite to its place in a window of its own, and that window's size."""
+    """The affine map of a sprite to its place in a window of its own, and that window's size.
+
+    One that is redrawn is turned, sheared and stretched more, and has room to be bent.
+    """
     height, width = shape
-    angle, shear = np.deg2rad(rng.normal(0, 12)), rng.normal(0, 0.08)
-    stretch = np.exp(rng.normal(0, 0.08, 2)) * length / max(shape)
+    freedom, room = (FREEDOM, 1 - 2 * MARGIN) if redraws else (1.0, 1.0)
+    angle, shear = np.deg2rad(rng.normal(0, 12 * freedom)), rng.normal(0, 0.08 * freedom)
+    stretch = np.exp(rng.normal(0, 0.08 * freedom, 2)) * length / max(shape)
     flip = rng.choice([-1.0, 1.0])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = turn @ np.array([[1, shear], [0, 1]]) @ np.diag(stretch * [flip, 1])
@@ -206,6 +218,7 @@ def _warp(
     longest = max(1.0, 2 * reach.max() / length)  # a turned box is longer than its drawing
     linear, reach = linear / longest, reach / longest
     size = (max(2, int(np.ceil(2 * reach[0]))), max(2, int(np.ceil(2 * reach[1]))))
+    linear = linear * room
     offset = np.array(size) / 2 - linear @ (np.array([width, height]) / 2 - 0.5) - 0.5
     return np.column_stack([linear, offset]).astype(np.float32), size
 

@@ -13,7 +13,15 @@ import numpy.typing as npt
 from training.world import artwork
 from training.world.names import Drawing
 
-__all__ = ["SIDE", "Rgba", "premultiplied", "recoloured", "smaller", "sprite"]
+__all__ = [
+    "SIDE",
+    "Rgba",
+    "premultiplied",
+    "recoloured",
+    "recolouring",
+    "scaled",
+    "sprite",
+]
 
 Rgba = npt.NDArray[np.uint8]
 SIDE = 128
@@ -46,13 +54,36 @@ def _cache() -> Path:
     return artwork.package("emojibase-data").parents[1] / "sprites"
 
 
-def recoloured(pixels: Rgba, rng: np.random.Generator, keep_hue: bool) -> Rgba:
-    """Return a sprite with other brightness, contrast, saturation and a slightly turned hue.
+@functools.cache
+def _halved(drawing: Drawing, side: int) -> tuple[Rgba, ...]:
+    """A drawing, premultiplied, at `side` pixels and halved again and again."""
+    levels = [premultiplied(sprite(drawing, side))]
+    while min(levels[-1].shape[:2]) > 2 and max(levels[-1].shape[:2]) > 8:
+        height, width = levels[-1].shape[:2]
+        half = (width // 2, height // 2)
+        levels.append(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA))
+    return tuple(levels)
+
+
+def scaled(drawing: Drawing, longer: float) -> Rgba:
+    """Return a drawing, premultiplied, the smallest at which warping to `longer` cannot alias.
+
+    The longer side is at least `longer` pixels and less than twice that, where the drawing has
+    so many.
+    """
+    levels = _halved(drawing, SIDE if longer <= SIDE else 4 * SIDE)
+    return next((each for each in reversed(levels) if max(each.shape[:2]) >= longer), levels[0])
+
+
+def recolouring(rng: np.random.Generator, keep_hue: bool) -> npt.NDArray[np.float64]:
+    """Return a change of brightness, contrast and saturation and a slight turn of the hue.
 
     Args:
-        pixels: (H, W, 4) uint8.
         rng: where the chance comes from.
         keep_hue: for a thing whose colour is named: only brightness and contrast change.
+
+    Returns:
+        (4, 4), for `recoloured`.
     """
     saturation = rng.uniform(0.8, 1.2) if keep_hue else rng.uniform(0.45, 1.4)
     if not keep_hue and rng.random() < 0.05:
@@ -62,11 +93,17 @@ def recoloured(pixels: Rgba, rng: np.random.Generator, keep_hue: bool) -> Rgba:
     gain = rng.uniform(0.75, 1.2) * (np.ones(3) if keep_hue else rng.uniform(0.88, 1.12, 3))
     contrast = rng.uniform(0.75, 1.15)
     offset = 128 - contrast * 128 + rng.uniform(-12, 12)
-    matrix = np.column_stack([contrast * gain[:, None] * (_GREY + turned), np.full(3, offset)])
-    out = np.empty_like(pixels)
-    out[..., :3] = cv2.transform(pixels[..., :3], matrix)
-    out[..., 3] = pixels[..., 3]
-    return out
+    matrix = np.eye(4)
+    matrix[:3, :3] = contrast * gain[:, None] * (_GREY + turned)
+    matrix[:3, 3] = offset / 255  # of alpha: the colours are premultiplied
+    return matrix
+
+
+def recoloured(pixels: Rgba, matrix: npt.NDArray[np.float64]) -> Rgba:
+    """Return a premultiplied sprite (H, W, 4) in the colours of a `recolouring`."""
+    changed = cv2.transform(pixels, matrix)
+    # No colour is brighter than white, which premultiplied is alpha.
+    return cv2.min(changed, cv2.merge([changed[..., 3]] * 4))
 
 
 # Takes a colour to the grey of its brightness (ITU-R BT.601).
@@ -79,14 +116,6 @@ def _turn(angle: float) -> npt.NDArray[np.float64]:
     third, root = (1 - cosine) / 3, sine / np.sqrt(3)
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     return np.full((3, 3), third) + cosine * np.eye(3) + root * cross
-
-
-def smaller(pixels: Rgba, longer: float) -> Rgba:
-    """Halve a sprite while it stays at least `longer` pixels long, so that warping cannot alias."""
-    while max(pixels.shape[:2]) >= 2 * longer and min(pixels.shape[:2]) > 2:
-        height, width = pixels.shape[:2]
-        pixels = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    return pixels
 
 
 def premultiplied(pixels: Rgba) -> Rgba:
