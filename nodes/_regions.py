@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from visionweave import Boxes, Image, Masks, ValueTypeError
+from visionweave import Boxes, Cutout, Image, Masks, ValueTypeError
 
 __all__ = ["Margin", "Mask", "Pixels", "Region", "Size", "check_frame", "check_frames", "clipped"]
-__all__ += ["covering", "grown", "moved_inside", "padded", "squared", "union", "window"]
+__all__ += ["covering", "grown", "moved_inside", "padded", "squared", "union", "visible", "window"]
 
 Mask = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
@@ -54,6 +54,19 @@ def check_frames(image: Image, boxes: Boxes | None, masks: Masks | None) -> None
         raise ValueTypeError("expected boxes, masks or both; got neither; connect one of the ports")
     check_frame(image, boxes)
     check_frame(image, masks)
+
+
+def visible(cutout: Cutout) -> tuple[slice, slice]:
+    """The rows and columns of a cutout in which something is not fully transparent.
+
+    Raises:
+        ValueTypeError: nothing of it can be seen.
+    """
+    seen = cutout.rgba[:, :, 3] > 0
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    if rows.size == 0:
+        raise ValueTypeError("the cutout is empty: every pixel of it is fully transparent")
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def covering(box: Sequence[float]) -> Region:

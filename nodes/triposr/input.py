@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from visionweave import Cutout, ValueTypeError
+from visionweave import Cutout
+
+from .._regions import visible
 
 __all__ = ["framed", "over_grey"]
 
@@ -27,12 +29,7 @@ def framed(cutout: Cutout, foreground_ratio: float, side: int) -> Floats:
     Raises:
         ValueTypeError: nothing of the cutout can be seen.
     """
-    visible = cutout.rgba[:, :, 3] > 0
-    rows, columns = (np.flatnonzero(visible.any(axis=axis)) for axis in (1, 0))
-    if rows.size == 0:
-        raise ValueTypeError("the cutout is empty: every pixel of it is fully transparent")
-    part = cutout.rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    part = part.astype(np.float32) / 255
+    part = cutout.rgba[visible(cutout)].astype(np.float32) / 255
     part[:, :, :3] *= part[:, :, 3:]
     height, width = part.shape[:2]
     square = max(height, width)

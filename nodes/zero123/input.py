@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from visionweave import Cutout, ValueTypeError
+from visionweave import Cutout
+
+from .._regions import visible
 
 __all__ = ["framed", "pose"]
 
@@ -31,11 +33,7 @@ def framed(cutout: Cutout, foreground_ratio: float, side: int) -> Pixels:
     Raises:
         ValueTypeError: nothing of the cutout can be seen.
     """
-    visible = cutout.rgba[:, :, 3] > 0
-    rows, columns = (np.flatnonzero(visible.any(axis=axis)) for axis in (1, 0))
-    if rows.size == 0:
-        raise ValueTypeError("the cutout is empty: every pixel of it is fully transparent")
-    part = cutout.over(WHITE)[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    part = cutout.over(WHITE)[visible(cutout)]
     height, width = part.shape[:2]
     scale = side * foreground_ratio / max(height, width)
     size_wh = max(1, round(width * scale)), max(1, round(height * scale))
