@@ -103,10 +103,13 @@ ALL = [
     "street/2/boxes.json",
     "street/2/cutouts/0-apple.png",
     "street/2/cutouts/1-cat.png",
+    "street/2/overlay.jpg",
     "yard/0/boxes.json",
+    "yard/0/overlay.jpg",
     "yard/2/boxes.json",
     "yard/2/cutouts/0-apple.png",
     "yard/2/cutouts/1-cat.png",
+    "yard/2/overlay.jpg",
 ]
 
 

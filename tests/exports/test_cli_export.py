@@ -32,7 +32,7 @@ def test_results_of_a_run_are_exported(
     assert run(capsys, "export", "out", "-f", "coco", "--to", "all.json") == (
         0,
         "9 objects of 3 photos in all.json\n",
-        "note: outputs that are not in this export: cutouts (a list of Cutout), overlay (Image)\n",
+        "note: outputs that are not in this export: cutouts (a list of Cutout)\n",
     )
     assert run(capsys, "export", "out", "-f", "yolo-seg", "--classes", "cup, object") == (
         0,
@@ -40,7 +40,7 @@ def test_results_of_a_run_are_exported(
         "note: holes filled, as polygons cannot have any: 4\n"
         "note: objects whose score, number and flags are not in this format: 9\n"
         "note: photos to be put into images/ beside labels/ (--photos link or copy does that): 3\n"
-        "note: outputs that are not in this export: cutouts (a list of Cutout), overlay (Image)\n",
+        "note: outputs that are not in this export: cutouts (a list of Cutout)\n",
     )
     assert run(capsys, "export", "out", "-f", "csv")[:2] == (
         0,

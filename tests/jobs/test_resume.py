@@ -157,7 +157,7 @@ def test_a_changed_photo_runs_again_alone_and_its_old_files_go(photos: Path) -> 
     summary, seen = run(photos)
     assert (summary.counts, summary.before, seen) == ({"ok": 3}, 2, [1])
     names = [name for name in files(photos.parent / "out") if name.startswith("a/2/")]
-    assert sorted(names) == ["a/2/boxes.json", "a/2/names/0.json"]
+    assert sorted(names) == ["a/2/boxes.json", "a/2/names/0.json", "a/2/overlay.jpg"]
 
 
 @pytest.mark.parametrize(

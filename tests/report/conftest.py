@@ -41,6 +41,7 @@ def make_job(tmp_path: Path) -> Callable[..., Path]:
         failures: Mapping[str, list[dict[str, Any]]] | None = None,
         run: Mapping[str, Any] | None = None,
         seconds: Mapping[str, float] | None = None,
+        overlay: bool = False,
     ) -> Path:
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
@@ -56,7 +57,11 @@ def make_job(tmp_path: Path) -> Callable[..., Path]:
                 name, status, files, write_files(out, values), len(bad), "key", "recipe", sha256,
                 str(photo), folder,
             )  # fmt: skip
-            lines.append(as_line(asdict(entry) | ({"timings": seconds} if seconds else {})))
+            drawn = overlay and f"{folder}/overlay.jpg"
+            if drawn:
+                PIL.Image.new("RGB", SIZE_WH, "red").save(out / drawn)
+            more = {"timings": seconds or {}, "overlay": drawn}
+            lines.append(as_line(asdict(entry) | more))
             failed += [as_line({"photo": name, "run": 1} | each) for each in bad]
         (out / "items.jsonl").write_bytes(b"".join(lines))
         (out / "failures.jsonl").write_bytes(b"".join(failed))

@@ -376,6 +376,29 @@ def test_files_that_vanish_after_the_report_leave_a_note(
     page.wait("[...document.querySelectorAll('.card .missing')].length === 1")
 
 
+def test_the_job_says_what_its_steps_took(show: Open, make_job: Callable[..., Path]) -> None:
+    timings = {
+        "(reading)": {"calls": 2, "seconds": 0.05},
+        "masks": {"calls": 2, "found": 3, "seconds": 12, "load_seconds": 1.5},
+    }
+    run = {"timings": timings, "photos_per_second": 0.25, "peak_memory": {"process": 2_340_000_000}}
+    page = show(make_job({"a.jpg": {}}, run={"timings": {}, "runs": [run]}))
+    section = (
+        "const section = [...document.querySelectorAll('#job section')]"
+        ".find((each) => each.textContent.startsWith('Time per step')); return "
+    )
+    cells = "(row) => [...row.children].map((cell) => cell.textContent)"
+    assert page.js(f"{section} [...section.querySelectorAll('tr')].map({cells})") == [
+        ["step", "calls", "found in the cache", "took", "loading the model"],
+        ["(reading)", "2", "", "50 ms", ""],
+        ["masks", "2", "3", "12.0 s", "1.50 s"],
+    ]
+    assert page.js(f"{section} section.querySelector('p.quiet').textContent") == (
+        "0.25 photos per second; most memory: 2.34 GB (process). "
+        "What is in brackets is done beside the steps."
+    )
+
+
 def test_only_photos_near_the_window_are_in_the_page(
     show: Open, make_job: Callable[..., Path]
 ) -> None:

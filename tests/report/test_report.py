@@ -18,7 +18,14 @@ from visionweave.cli import main
 from visionweave.errors import JobError
 from visionweave.jobs.journal import as_line
 from visionweave.report import build_report
-from visionweave.testing import make_boxes, make_cutout, make_masks, make_mesh, make_value
+from visionweave.testing import (
+    make_boxes,
+    make_cutout,
+    make_image,
+    make_masks,
+    make_mesh,
+    make_value,
+)
 
 MakeJob = Callable[..., Path]
 
@@ -128,6 +135,44 @@ def test_a_photo_that_was_gone_from_the_start_has_the_size_of_its_results(
     (tmp_path / "photos" / "a.jpg").unlink()
     entry = entries_of(build_report(out).page.parent)["a.jpg"]
     assert (entry["thumbnail"], entry["size"]) == (None, [64, 48])
+
+
+def test_an_overlay_stands_in_for_a_photo_that_is_gone(make_job: MakeJob, tmp_path: Path) -> None:
+    out = make_job({"a.jpg": {"boxes": make_boxes(1)}}, overlay=True)
+    (tmp_path / "photos" / "a.jpg").unlink()
+    page = build_report(out).page.parent
+    assert PIL.Image.open(page / entries_of(page)["a.jpg"]["thumbnail"]).getpixel((9, 9)) == (
+        254,
+        0,
+        0,
+    )
+    assert details_of(page, "a.jpg")["preview"] == "../a/overlay.jpg"
+
+
+def test_an_overlay_is_the_first_of_the_pictures(make_job: MakeJob) -> None:
+    image = make_image()
+    out = make_job({"a.jpg": {"boxes": make_boxes(1), "small": image}}, overlay=True)
+    page = build_report(out).page.parent
+    assert [each["output"] for each in details_of(page, "a.jpg")["pictures"]] == [
+        "overlay",
+        "small",
+    ]
+    for harm, message in ((b"no picture", "it is damaged"), (None, "the file is gone")):
+        if harm is None:
+            (out / "a/overlay.jpg").unlink()
+        else:
+            (out / "a/overlay.jpg").write_bytes(harm)
+        details = details_of(build_report(out).page.parent, "a.jpg")
+        assert [each["output"] for each in details["pictures"]] == ["small"]
+        assert [each["message"] for each in details["problems"]] == [message]
+
+
+def test_times_are_shown_by_step_and_in_all(make_job: MakeJob) -> None:
+    page = build_report(
+        make_job({"a.jpg": {}}, seconds={"boxes": 0.5, "(writing)": 0.25})
+    ).page.parent
+    assert entries_of(page)["a.jpg"]["seconds"] == 0.75
+    assert details_of(page, "a.jpg")["seconds"] == {"boxes": 0.5, "(writing)": 0.25}
 
 
 def test_a_photo_that_changed_after_the_job_is_told_of(make_job: MakeJob, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import traceback
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +19,7 @@ FOLDER = "failures"
 
 
 def describe_failures(
-    failures: tuple[NodeFailed, ...], photo: str, folder: str, out: Path
+    failures: Sequence[NodeFailed], photo: str, folder: str, out: Path
 ) -> list[dict[str, Any]]:
     """Return the lines of a photo's failures.
 
@@ -39,7 +40,7 @@ def describe_failures(
             "label": failure.label,
             "error": failure.error,
             "message": failure.reason,
-            "traceback": f"{stem}.{index}-{failure.step}.txt",  # a step's name is a plain word
+            "traceback": f"{stem}.{index}-{failure.step}.txt",  # a step's name fits into a file's
             "retry": retry,
         }
         for index, failure in enumerate(failures)
@@ -47,7 +48,7 @@ def describe_failures(
 
 
 def write_tracebacks(
-    out: Path, failures: tuple[NodeFailed, ...], lines: list[dict[str, Any]]
+    out: Path, failures: Sequence[NodeFailed], lines: list[dict[str, Any]]
 ) -> None:
     """Write the traceback of each failure to the file that its line names."""
     for failure, line in zip(failures, lines, strict=True):

@@ -5,6 +5,7 @@
     out/failures.jsonl      one line per failure: photo, step, object, error, how to retry
     out/failures/           their tracebacks
     out/street/004/...      the results of street/004.jpg (`outputs.py`)
+    out/street/004/overlay.jpg  the photo with what was found in it (`overlay.py`)
 
 The same job in the same folder goes on where it was (`resume.py`): photos whose results are there,
 made by the same recipe (`recipe.py`) of the same bytes, are passed over, others run; of those, only
@@ -32,6 +33,8 @@ from visionweave.execution.observe import Observer
 from visionweave.execution.plan import PlannedStep
 from visionweave.jobs.folder import OWN_FILES, job_folder, leave_no_trace
 from visionweave.jobs.journal import Entry, Journal
+from visionweave.jobs.overlay import make_overlay
+from visionweave.jobs.peak import Peak
 from visionweave.jobs.photos import Photo
 from visionweave.jobs.receipt import Receipt
 from visionweave.jobs.recipe import Recipe, make_recipe
@@ -44,10 +47,10 @@ from visionweave.jobs.resume import (
     works,
 )
 from visionweave.jobs.summary import Summary
+from visionweave.jobs.timings import Timings
 from visionweave.jobs.writer import NAMELESS, Work, Writer
 from visionweave.pipeline import Pipeline
 from visionweave.runtime import Runtime
-from visionweave.values import Image
 
 __all__ = ["Job", "Summary", "run_job"]
 
@@ -74,6 +77,8 @@ class Job:
         max_failures: stop when so many photos have failed in this run; None: never.
         retry: whether photos that failed are tried again, though nothing has changed.
         prune: whether the results of photos that are gone are removed.
+        overlay: whether a photo's objects are drawn into overlay.jpg; None: unless the pipeline
+            makes a picture of the photo itself.
         given: what stood for the photos on the command line, for the receipt.
         profile: the profile that was chosen, for the receipt.
         changes: the settings that were changed, by "step.setting", for the receipt.
@@ -95,6 +100,7 @@ class Job:
     max_failures: int | None = None
     retry: bool = False
     prune: bool = False
+    overlay: bool | None = None
     given: Sequence[str] = ()
     profile: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -157,6 +163,8 @@ class _Run:
         self.job, self.recipe, self.journal = job, recipe, journal
         self.summary, self.observers = summary, observers
         self.running: deque[Work] = deque()
+        self.timings, self.peak = Timings(), Peak()
+        self.overlay = make_overlay(job.pipeline, job.overlay)
         check_names(job.photos, journal)
         self.receipt = Receipt(job, recipe)
         self.receipt.begin()
@@ -165,12 +173,14 @@ class _Run:
         """Run the photos that are not done."""
         job = self.job
         number = self.receipt.run
-        writer = Writer(job.out, self.journal, self.recipe.key, number, job.chunk, self._count)
+        writer = Writer(
+            job.out, self.journal, self.recipe.key, number, job.chunk, self._written, self.overlay
+        )
         failed = 0
         try:
             with writer, closing(self._results()) as results:
                 for result in results:
-                    writer.add(self.running.popleft(), result)
+                    writer.add(self.running.popleft(), result, self.timings.next())
                     failed += not result.ok
                     if job.max_failures is not None and failed >= job.max_failures:
                         self.summary.stopped = True
@@ -186,7 +196,9 @@ class _Run:
     def end(self, seconds: float) -> None:
         """Write the receipt of what was run."""
         self.job.hashes.flush()
+        self.peak.ask()
         self.summary.seconds = seconds
+        self.summary.timings, self.summary.peak = self.timings.to_json(), self.peak.bytes
         self.receipt.end(self.summary, self.journal)
 
     def _results(self) -> Generator[Result]:
@@ -197,7 +209,7 @@ class _Run:
             batch=job.batch,
             device=job.device,
             precision=job.precision,
-            observers=[*self.observers, _Found(self.summary)],
+            observers=[*self.observers, _Found(self.summary), self.timings, self.peak],
             cache=job.cache,
         )
 
@@ -210,14 +222,11 @@ class _Run:
                 yield job.inputs
         for work in works(job.photos, folders, self.journal, self.recipe.key, job.hashes):
             if not self._passed_over(work):
-                assert work.photo is not None
-                image = Image.open(work.photo.path, work.photo.name)
-                if work.state is not None:
-                    image = image.held_to(work.state, work.sha256)
-                yield {**job.inputs, job.photo_input: image}
+                yield {**job.inputs, job.photo_input: work.image()}
 
     def _passed_over(self, work: Work) -> bool:
-        if is_done(work.earlier, work.key, self.job.out, retry=self.job.retry):
+        draws = self.overlay is not None and work.photo is not None
+        if is_done(work.earlier, work.key, self.job.out, retry=self.job.retry, overlay=draws):
             assert work.earlier is not None
             self.summary.before += 1
             self._count(work.earlier)
@@ -226,6 +235,10 @@ class _Run:
             return True
         self.running.append(work)
         return False
+
+    def _written(self, entry: Entry) -> None:
+        self.timings.written(entry.timings)
+        self._count(entry)
 
     def _count(self, entry: Entry) -> None:
         self.summary.add(entry.status, entry.failures)

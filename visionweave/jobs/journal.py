@@ -57,6 +57,9 @@ class Entry:
         folder: where its results lie, below the job's folder.
         run: which run of the job this was, from 1.
         tracebacks: the files of tracebacks of its failures.
+        overlay: the file of its overlay; "" where there is nothing to draw, None where none was
+            wanted.
+        timings: by step, the seconds that it took; see `visionweave.jobs.timings`.
     """
 
     photo: str
@@ -71,6 +74,8 @@ class Entry:
     folder: str = ""
     run: int = 1
     tracebacks: list[str] = field(default_factory=list)
+    overlay: str | None = None
+    timings: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:

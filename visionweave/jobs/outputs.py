@@ -2,6 +2,7 @@
 
 out/street/004/tags.json
 out/street/004/cutouts/2-apple.png      one file per element of a list
+out/street/004/overlay.jpg              the photo with its objects, to look at (`overlay.py`)
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def name_files(result: Result, folder: str) -> tuple[dict[str, Files], dict[str,
     return outputs, values
 
 
-def write_files(out: Path, values: Mapping[str, Value]) -> dict[str, int]:
+def write_files(out: Path, values: Mapping[str, Value | bytes]) -> dict[str, int]:
     """Write files below a folder, each whole or not at all; return their sizes in bytes.
 
     When this returns, they are safe, even if the power fails.
@@ -52,7 +53,7 @@ def write_files(out: Path, values: Mapping[str, Value]) -> dict[str, int]:
     new = {folder for folder in folders if not (out / folder).is_dir()}
     sizes = {}
     for name, value in values.items():
-        data = value.to_bytes()
+        data = value if isinstance(value, bytes) else value.to_bytes()
         write_atomic(out / name, data)
         sizes[name] = len(data)
     for folder in {PurePosixPath(name).parent for name in values} | {each.parent for each in new}:

@@ -69,6 +69,9 @@ class Receipt:
             "counts": dict(summary.counts),
             "failures": summary.failures,
             "done_before": summary.before,
+            "photos_per_second": _rate(summary),
+            "timings": summary.timings,
+            "peak_memory": summary.peak,
         }
         this = {"run": self.run, "recipe": self._recipe.key} | found
         used = {entry.recipe for entry in journal.entries()}
@@ -157,7 +160,14 @@ def _opening(job: Job, recipe: Recipe) -> dict[str, Any]:
         "versions": versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
         "photos": len(job.photos),
+        "overlay": job.overlay,
     } | _device(job)
+
+
+def _rate(summary: Summary) -> float:
+    """Photos per second, of those that were run."""
+    ran = summary.counts.total() - summary.before
+    return round(ran / summary.seconds, 3) if summary.seconds else 0.0
 
 
 def _device(job: Job) -> dict[str, str]:

@@ -28,13 +28,18 @@ def item_key(recipe: str, sha256: str = "") -> str:
     return digest({"recipe": recipe, "photo": sha256})
 
 
-def is_done(entry: Entry | None, key: str, out: Path, *, retry: bool = False) -> bool:
+def is_done(
+    entry: Entry | None, key: str, out: Path, *, retry: bool = False, overlay: bool = False
+) -> bool:
     """Whether a photo need not be run: it was, by this key, and its files are there.
 
     One that failed is done too, as it would fail again; unless it is to be tried again (`retry`).
+    One without an overlay is not done where there is to be one (`overlay`).
     """
     done = ("ok",) if retry else DONE
-    return entry is not None and entry.status in done and entry.key == key and entry.holds(out)
+    if entry is None or entry.status not in done or (overlay and entry.overlay is None):
+        return False
+    return entry.key == key and entry.holds(out)
 
 
 def works(

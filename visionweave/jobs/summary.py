@@ -24,6 +24,8 @@ class Summary:
         stopped: whether it was stopped because too many photos failed.
         broken: whether it ended with an error: the disk is full, a model cannot be loaded.
         seconds: how long it ran.
+        timings: what its steps took; see `visionweave.jobs.timings`.
+        peak: the most memory that it held, in bytes, of the process and of each GPU.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -36,6 +38,8 @@ class Summary:
     stopped: bool = False
     broken: bool = False
     seconds: float = 0.0
+    timings: dict[str, dict[str, float]] = field(default_factory=dict)
+    peak: dict[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

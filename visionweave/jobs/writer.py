@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
+from visionweave.errors import NodeFailed
 from visionweave.execution.executor import Result
+from visionweave.jobs import overlay
 from visionweave.jobs.failures import describe_failures, write_tracebacks
 from visionweave.jobs.journal import Entry, Journal, append_line, remove_files
 from visionweave.jobs.outputs import name_files, write_files
 from visionweave.jobs.photos import Photo
+from visionweave.jobs.timings import OVERLAY, WRITING, rounded, timed
+from visionweave.photo import Fit
 from visionweave.photo.state import FileState, is_in
-from visionweave.values import Value
+from visionweave.values import Image, Value
 
 __all__ = ["NAMELESS", "Work", "Writer"]
 
@@ -58,15 +62,19 @@ class Work:
         """What it is called in journals."""
         return NAMELESS if self.photo is None else self.photo.name
 
+    def image(self, *fits: Fit) -> Image:
+        """The photo, unread, and held to the state that it was hashed in."""
+        assert self.photo is not None
+        image = Image.open(self.photo.path, self.photo.name, fits or None)
+        return image if self.state is None else image.held_to(self.state, self.sha256)
+
 
 @dataclass(frozen=True, slots=True)
 class _Writing:
-    """A result whose files are being written."""
+    """A result whose files are being written: its line to be, and those of its failures."""
 
-    entry: Entry
-    failures: list[dict[str, Any]]
+    lines: Future[tuple[Entry, list[dict[str, Any]]]]
     earlier: Entry | None
-    sizes: Future[dict[str, int]]
 
 
 class Writer:
@@ -79,6 +87,7 @@ class Writer:
         run: which run of the job this is.
         ahead: how many results may wait to be written.
         done: told of each line that is written.
+        overlay: draws the overlays; None where there are none.
     """
 
     def __init__(
@@ -89,9 +98,10 @@ class Writer:
         run: int,
         ahead: int,
         done: Callable[[Entry], None],
+        overlay: overlay.Overlay | None = None,
     ) -> None:
         self._out, self._journal, self._ahead, self._done = out, journal, ahead, done
-        self._recipe, self._run = recipe, run
+        self._recipe, self._run, self._overlay = recipe, run, overlay
         self._waiting: deque[_Writing] = deque()
         self._failures: io.FileIO | None = None
 
@@ -109,45 +119,84 @@ class Writer:
             if self._failures is not None:
                 self._failures.close()
 
-    def add(self, work: Work, result: Result) -> None:
-        """Have a result written; wait for earlier ones, so that few are in memory."""
+    def add(self, work: Work, result: Result, timings: Mapping[str, float]) -> None:
+        """Have a result written; wait for earlier ones, so that few are in memory.
+
+        Args:
+            work: whose result it is.
+            result: what came of it.
+            timings: what its steps took, in seconds.
+        """
         outputs, values = name_files(result, work.folder)
-        failures = describe_failures(result.failures, work.name, work.folder, self._out)
+        draws = self._overlay is not None and work.photo is not None
+        drawn = str(PurePosixPath(work.folder, overlay.NAME)) if draws else None
+        possible = [*result.failures, overlay.overlay_failure(work.name, Exception())]
         entry = Entry(
             photo=work.name,
             status="writing",
             outputs=outputs,
-            files=dict.fromkeys(values, 0),
-            failures=len(failures),
-            key=work.key if result.ok else work.failed_key,
+            files=dict.fromkeys([*values, *([drawn] if drawn else [])], 0),
             recipe=self._recipe,
             sha256=work.sha256,
             path=None if work.photo is None else str(work.photo.path.absolute()),
             folder=work.folder,
             run=self._run,
-            tracebacks=[line["traceback"] for line in failures],
+            tracebacks=[line["traceback"] for line in self._describe(possible, work)],
+            overlay=drawn,
+            timings=dict(timings),
         )
         self._journal.append(entry)
         if work.earlier is not None:  # else a power failure could leave its line, and other files
             self._journal.sync(now=True)
-        status = "ok" if result.ok else "partial" if result.outputs else "failed"
-        sizes = self._threads.submit(self._write, values, result, failures)
-        done = replace(entry, status=status)
-        self._waiting.append(_Writing(done, failures, work.earlier, sizes))
+        lines = self._threads.submit(self._write, entry, work, result, values)
+        self._waiting.append(_Writing(lines, work.earlier))
         self._settle(self._ahead)
 
+    def _describe(self, failures: Sequence[NodeFailed], work: Work) -> list[dict[str, Any]]:
+        return describe_failures(failures, work.name, work.folder, self._out)
+
     def _write(
-        self, values: dict[str, Value], result: Result, failures: list[dict[str, Any]]
-    ) -> dict[str, int]:
-        write_tracebacks(self._out, result.failures, failures)
-        return write_files(self._out, values)
+        self, entry: Entry, work: Work, result: Result, values: dict[str, Value]
+    ) -> tuple[Entry, list[dict[str, Any]]]:
+        """Draw and write the files of a result; return its line, and those of its failures."""
+        failures, times = list(result.failures), dict(entry.timings)
+        files: dict[str, Value | bytes] = dict(values)
+        if entry.overlay is not None:
+            with timed(times, OVERLAY):
+                files |= self._draw(entry.overlay, work, result, failures)
+        with timed(times, WRITING):
+            lines = self._describe(failures, work)
+            write_tracebacks(self._out, failures, lines)
+            sizes = write_files(self._out, files)
+        done = replace(
+            entry,
+            status="ok" if not failures else "partial" if result.outputs else "failed",
+            files=sizes,
+            failures=len(lines),
+            key=work.failed_key if failures else work.key,
+            tracebacks=[line["traceback"] for line in lines],
+            overlay=entry.overlay and (entry.overlay if entry.overlay in sizes else ""),
+            timings=rounded(times),
+        )
+        return done, lines
+
+    def _draw(
+        self, name: str, work: Work, result: Result, failures: list[NodeFailed]
+    ) -> dict[str, bytes]:
+        assert self._overlay is not None
+        try:
+            data = self._overlay.draw(work.image(Fit(long=overlay.SIDE)), result.outputs)
+        except Exception as error:  # whatever goes wrong, the results are good
+            failures.append(overlay.overlay_failure(work.name, error))
+            return {}
+        return {} if data is None else {name: data}
 
     def _settle(self, most: int) -> None:
         """Write the lines of results until at most so many wait."""
         while len(self._waiting) > most:
             writing = self._waiting[0]
-            entry = replace(writing.entry, files=writing.sizes.result())
-            for failure in writing.failures:
+            entry, failures = writing.lines.result()
+            for failure in failures:
                 self._append_failure(failure)
             self._journal.append(entry)
             self._waiting.popleft()

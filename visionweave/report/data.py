@@ -31,7 +31,8 @@ class Item:
         files: each output's name and one of its files, below the job's folder; outputs that are
             lists have several.
         failures: the lines of failures.jsonl that stand.
-        seconds: how long it took, by step, and "" for all of it; empty where the job did not say.
+        overlay: the file of the photo with its objects drawn, below the job's folder; "" if none.
+        seconds: how long it took, by step; empty where the job did not say.
         key: changes with the journal's line of this photo and with its failures.
     """
 
@@ -41,6 +42,7 @@ class Item:
     sha256: str
     files: tuple[tuple[str, str], ...]
     failures: tuple[dict[str, Any], ...] = ()
+    overlay: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     key: str = ""
 
@@ -95,6 +97,7 @@ def _item(found: dict[str, Any], line: bytes, failures: list[dict[str, Any]]) ->
         sha256=found.get("sha256") or "",
         files=tuple((name, file) for name, files in outputs.items() for file in _flat(files)),
         failures=tuple(standing),
+        overlay=found.get("overlay") or "",
         seconds=_seconds(found),
         key=key.hexdigest(),
     )
@@ -112,10 +115,9 @@ def _flat(files: Any) -> Iterator[str]:
 
 
 def _seconds(found: dict[str, Any]) -> dict[str, float]:
-    """The times of a line: `seconds` in all, `timings` by step, where it has them."""
-    steps = found.get("timings")
-    times = dict(steps) if isinstance(steps, dict) else {}
-    times[""] = found.get("seconds")
+    """The times of a line, where it has them."""
+    times = found.get("timings")
+    times = times if isinstance(times, dict) else {}
     return {name: float(each) for name, each in times.items() if isinstance(each, (int, float))}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from visionweave.values import Box, Boxes, Masks
+from visionweave.values.small import small_objects
 
 __all__ = ["Thing", "merge", "small_masks"]
 
@@ -63,29 +64,14 @@ def merge(
 
 
 def small_masks(thing: Thing, side: int) -> tuple[int, int, str] | None:
-    """Return an object's mask, shrunk so that its long side has `side` pixels: (h, w, RLE).
-
-    A pixel is set where the middle of the large one that it stands for is.
-    """
+    """Return an object's mask, shrunk so that its long side has `side` pixels: (h, w, RLE)."""
     if thing.mask is None:
         return None
     masks, index = thing.mask
     height, width = masks.image_hw
     scale = min(1.0, side / max(height, width))
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
-    x1, y1, x2, y2 = masks.windows()[index]
-    ys, xs = _middles(h, height), _middles(w, width)
-    top, bottom = np.searchsorted(ys, [y1, y2])
-    left, right = np.searchsorted(xs, [x1, x2])
-    crop = masks.crop(index, (x1, y1, x2, y2))
-    part = crop[np.ix_(ys[top:bottom] - y1, xs[left:right] - x1)]
-    whole = np.zeros((1, h, w), bool)
-    whole[0, top:bottom, left:right] = part
-    return h, w, Masks.from_array(whole).counts[0].decode("ascii")
-
-
-def _middles(count: int, full: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.minimum((np.arange(count) + 0.5) * full / count, full - 1).astype(np.int64)
+    return h, w, small_objects(masks[[index]], (h, w)).counts[0].decode("ascii")
 
 
 def _things(name: str, value: Boxes | Masks, scale: np.ndarray) -> list[Thing]:

@@ -25,12 +25,15 @@ _OF_RUN = (
     "given",
     "machine",
     "models",
+    "peak_memory",
     "photo_input",
+    "photos_per_second",
     "precision",
     "runs",
     "seconds",
     "started",
     "status",
+    "timings",
     "versions",
 )
 

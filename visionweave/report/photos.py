@@ -17,7 +17,7 @@ from visionweave.report.objects import Thing, merge, small_masks
 from visionweave.report.page import as_script
 from visionweave.report.shelf import Shelf, key_of
 from visionweave.report.thumbnails import PREVIEW, SHOWABLE, SIDE, shrink, size_of
-from visionweave.report.values import Shown, link, read_results
+from visionweave.report.values import Shown, link, read_results, show_overlay
 
 __all__ = ["FORM", "Made", "Maker"]
 
@@ -84,7 +84,8 @@ class Maker:
 
     def make(self, item: Item, before: Made | None) -> Made:
         """Return what there is to show of a photo; `before` as it is, if nothing has changed."""
-        stats = [_stat(self._out / file) for _, file in item.files]
+        files = [*item.files, *([("overlay", item.overlay)] if item.overlay else [])]
+        stats = [_stat(self._out / file) for _, file in files]
         photo_stat = None if item.path is None else _stat(item.path)
         where = None if item.path is None else link(item.path, self._shelf.folder)
         key = key_of(FORM, self._previews, item.key, photo_stat, stats, where)
@@ -96,7 +97,11 @@ class Maker:
     def _make(self, item: Item, key: str, file: _File) -> Made:
         shelf = Shelf(self._shelf.folder)
         shown = read_results(item.files, self._out, shelf)
+        if item.overlay:
+            show_overlay(item.overlay, self._out, shown, shelf)
         picture, trouble = self._picture(file, shelf)
+        if file.state == "gone" and not picture["thumbnail"] and item.overlay:
+            picture |= self._drawn(self._out / item.overlay, shelf)
         size = picture.pop("size") or _size_of_results(shown)
         things, elsewhere = merge(shown.drawn, size or (1, 1))
         for name in elsewhere:
@@ -114,12 +119,22 @@ class Maker:
             "failures": len(item.failures),
             "cutouts": len(shown.cutouts),
             "meshes": len(shown.meshes),
-            "seconds": item.seconds.get("") or sum(item.seconds.values()) or None,
+            "seconds": sum(item.seconds.values()) or None,
             "id": f"photos/{key}",
             "details": shelf.put("photos", key, ".js", lambda: script),
         }
         self._shelf.used |= shelf.used
         return Made(key, entry, [small_masks(each, SIDE) for each in things], sorted(shelf.used))
+
+    def _drawn(self, overlay: Path, shelf: Shelf) -> dict[str, Any]:
+        """In the place of a photo that is gone: what the job drew of it, if that is there."""
+        try:
+            small = shelf.put(
+                "thumbnails", key_of(_sha256(overlay), SIDE), ".jpg", lambda: shrink(overlay, SIDE)
+            )
+        except ImageError:
+            return {}
+        return {"thumbnail": small, "preview": link(overlay, shelf.folder)}
 
     def _picture(self, file: _File, shelf: Shelf) -> tuple[dict[str, Any], str]:
         """The photo's size, thumbnail and preview, as far as they can be had; why not, if not."""

@@ -6,10 +6,9 @@ import io
 import os
 from pathlib import Path
 
-import PIL.Image
-
 from visionweave.photo import Fit
 from visionweave.values import Image
+from visionweave.values.small import small_photo
 
 __all__ = ["PREVIEW", "SHOWABLE", "SIDE", "shrink", "size_of"]
 
@@ -33,14 +32,7 @@ def shrink(path: Path, side: int) -> bytes:
     Raises:
         ImageError: the photo cannot be read.
     """
-    fit = Fit(long=side)
-    image = Image.open(path, fits=[fit])
-    pixels = image.shrunk(fit)
-    scale = fit.scale(image.size_wh)
-    width, height = (max(1, round(length * scale)) for length in image.size_wh)
-    small = PIL.Image.fromarray(pixels)
-    if small.size != (width, height):
-        small = small.resize((width, height), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
+    small = small_photo(Image.open(path, fits=[Fit(long=side)]), side)
     data = io.BytesIO()
     small.save(data, "JPEG", quality=QUALITY, optimize=True)
     return data.getvalue()

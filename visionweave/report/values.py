@@ -32,7 +32,7 @@ from visionweave.values import (
 )
 from visionweave.values.base import check_stamp
 
-__all__ = ["Shown", "link", "read_results"]
+__all__ = ["Shown", "link", "read_results", "show_overlay"]
 
 HITS = 50
 """How many hits of a search are shown."""
@@ -82,6 +82,17 @@ def read_results(files: tuple[tuple[str, str], ...], out: Path, shelf: Shelf) ->
             message = getattr(error, "strerror", None) or str(error)
             shown.problems.append({"output": output, "file": file, "message": message})
     return shown
+
+
+def show_overlay(file: str, out: Path, shown: Shown, shelf: Shelf) -> None:
+    """Show the photo with its objects drawn, as the job drew it: the first of the pictures."""
+    try:
+        with PIL.Image.open(out / file, formats=["JPEG"]) as picture:
+            about = {"output": "overlay", "url": link(out / file, shelf.folder)}
+            shown.pictures.insert(0, about | {"size": picture.size})
+    except OSError as error:
+        message = "the file is gone" if isinstance(error, FileNotFoundError) else "it is damaged"
+        shown.problems.append({"output": "overlay", "file": file, "message": message})
 
 
 def link(path: Path, folder: Path) -> str:

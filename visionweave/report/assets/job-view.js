@@ -121,6 +121,34 @@ visionweave.jobView = (() => {
     );
   }
 
+  /** What each step took in all, in the last run that did something. */
+  function steps({ run }) {
+    const runs = [run, ...(run.runs ?? []).slice().reverse()];
+    const timed = runs.find((each) => Object.keys(each.timings ?? {}).length);
+    if (!timed) return null;
+    const rows = Object.entries(timed.timings).map(([step, each]) => [
+      step,
+      each.calls,
+      each.found,
+      duration(each.seconds),
+      each.load_seconds === undefined ? "" : duration(each.load_seconds),
+    ]);
+    const peak = Object.entries(timed.peak_memory ?? {}).map(
+      ([where, bytes]) => `${(bytes / 1e9).toFixed(2)} GB (${where})`,
+    );
+    return parts.section(
+      "Time per step",
+      rows.length,
+      table(["step", "calls", "found in the cache", "took", "loading the model"], rows),
+      make(
+        "p",
+        { class: "quiet" },
+        `${timed.photos_per_second} photos per second; most memory: ${peak.join(", ") || "unknown"}. ` +
+          "What is in brackets is done beside the steps.",
+      ),
+    );
+  }
+
   function table(names, rows) {
     return make(
       "div",
@@ -216,6 +244,7 @@ visionweave.jobView = (() => {
         aboutRun(job),
         models(job),
         times(entries),
+        steps(job),
         runs(job),
         diagram(job),
         versions(job),

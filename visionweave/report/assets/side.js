@@ -171,9 +171,9 @@ visionweave.side = (() => {
   }
 
   function times(seconds) {
-    const steps = Object.entries(seconds).filter(([step]) => step);
-    const total = seconds[""] ?? steps.reduce((sum, [, each]) => sum + each, 0);
-    if (!total && !steps.length) return null;
+    const steps = Object.entries(seconds);
+    const total = steps.reduce((sum, [, each]) => sum + each, 0);
+    if (!steps.length) return null;
     return section(
       "Time",
       0,
