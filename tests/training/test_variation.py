@@ -67,6 +67,7 @@ def test_only_scenes_to_learn_from_are_redrawn(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("training.world.scenes.redrawn", fail)
     World(("twemoji",), split="test").scene(np.random.default_rng(1), 96)
+    World(("twemoji",), split="train", redraws=False).scene(np.random.default_rng(1), 96)
     with pytest.raises(AssertionError, match="redrawn"):
         World(("twemoji",), split="train").scene(np.random.default_rng(1), 96)
 

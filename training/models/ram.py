@@ -65,6 +65,11 @@ class Training(Task):
         """Scenes of the vocabulary."""
         return World(styles=TRAINED, split="train")
 
+    @cached_property
+    def plain(self) -> World:
+        """Scenes as photos are taken, of drawings as they are: to choose thresholds by."""
+        return World(styles=TRAINED, split="train", redraws=False)
+
     def network(self) -> Student:
         """Return a fresh network."""
         return student(len(NAMES))
@@ -125,7 +130,7 @@ class Training(Task):
     def _choose(self, network: Student, count: int) -> npt.NDArray[np.float32]:
         """Thresholds from `count` scenes with the backgrounds of training, seen never before."""
         rng = np.random.default_rng((2, count))
-        return thresholds_for(*scored(network, self.world, rng, count), PRECISION)
+        return thresholds_for(*scored(network, self.plain, rng, count), PRECISION)
 
 
 def cells(scene: Scene) -> npt.NDArray[np.float32]:

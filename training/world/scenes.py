@@ -80,11 +80,11 @@ class World:
 
     Args:
         styles: the styles of the artwork.
-        split: "train" or "test": they share no backgrounds, and in "train" drawings are redrawn.
-            Seeds are the caller's.
+        split: "train" or "test": they share no backgrounds. Seeds are the caller's.
         artwork: "vocabulary", or "all" concrete things, of class -1 where they have no name here.
         hold_out: names of things that do not occur.
         only: the reverse: the names of the only things that occur.
+        redraws: whether drawings are redrawn, see `variation`; by default those of "train" are.
     """
 
     def __init__(
@@ -94,9 +94,10 @@ class World:
         artwork: str = "vocabulary",
         hold_out: tuple[str, ...] = (),
         only: tuple[str, ...] = (),
+        redraws: bool | None = None,
     ) -> None:
         self._backdrops = Backdrops(split)
-        self._redraws = split == "train"
+        self._redraws = split == "train" if redraws is None else redraws
         unwanted = {NAMES.index(name) for name in hold_out}
         if only:
             unwanted |= set(range(len(NAMES))) - {NAMES.index(name) for name in only}
