@@ -44,7 +44,9 @@ def train(
     images: Annotated[int | None, typer.Option(help="how many images in all")] = None,
     batch: Annotated[int | None, typer.Option(help="how many at a time")] = None,
     minutes: Annotated[float | None, typer.Option(help="stop after so many")] = None,
-    start: Annotated[Path | None, typer.Option(help="a relative's state.pt to begin with")] = None,
+    start: Annotated[
+        list[Path] | None, typer.Option(help="a state.pt to begin with; several, in this order")
+    ] = None,
     threads: Annotated[int, typer.Option(help="of the CPU")] = 1,
     workers: Annotated[int, typer.Option(help="processes that make scenes ahead")] = 0,
     measure_every: Annotated[float | None, typer.Option(help="minutes between measures")] = None,
@@ -55,8 +57,9 @@ def train(
     run = run_of(name, images=images, batch=batch, measure_every=seconds)
     if run.resume():
         print(f"{name}: goes on at step {run.step} of {run.schedule.steps}")
-    elif start is not None:
-        run.start_from(start)
+    else:
+        for path in start or ():
+            run.start_from(path)
     run.train(minutes, workers)
 
 

@@ -37,7 +37,8 @@ from training.models._grounding_dino_scenes import (
     scene_of,
 )
 from training.models._ram_net import student
-from training.models.grounding_dino import SWIN, Training
+from training.models._swin import DETECTOR_SWIN
+from training.models.grounding_dino import Training
 from training.world import NAMES, Placed, Scene, World, vocabulary
 from visionweave import Boxes, Image, Pipeline, Runtime, Tags, testing
 from visionweave.chain import Input
@@ -249,7 +250,10 @@ def test_every_weight_that_is_shipped_learns(task: Few) -> None:
     learner, batch = Learner(), tensors(task.batch(rng(1), 0.5))
     sum(task.loss(learner, batch, 0.0).values()).backward()  # type: ignore[union-attr]
     still = [name for name, each in learner.named_parameters() if each.grad is None]
-    assert still == [f"{SWIN}swin.layernorm.weight", f"{SWIN}swin.layernorm.bias"]  # read by none
+    assert still == [
+        f"{DETECTOR_SWIN}swin.layernorm.weight",
+        f"{DETECTOR_SWIN}swin.layernorm.bias",
+    ]  # read by none
 
 
 def test_the_loss_falls_on_one_repeated_batch(task: Few) -> None:

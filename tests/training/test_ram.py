@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.models import grounding_dino
+from training.models._grounding_dino_net import Learner
 from training.models._ram_measure import (
     average_precision,
     precision_and_recall,
@@ -190,6 +192,23 @@ def test_a_cell_is_named_from_its_own_place(network: Student, place: tuple[int, 
         seen = network(pixels)
     fine = (seen.fine[1] - seen.fine[0]).norm(dim=1).view(5, 2, 5, 2).sum((1, 3))
     assert fine.flatten().argmax() == row * 5 + column
+
+
+def test_it_begins_with_what_a_detector_has_learnt_to_see(network: Student) -> None:
+    detector = Learner()
+    task, taught = Few(), student(len(NAMES))
+    grounding_dino.Training().start(detector, network.state_dict())
+    task.start(taught, detector.state_dict())
+    pixels = torch.randint(0, 256, (1, 160, 160, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(taught(pixels).fine, network(pixels).fine)
+        assert torch.equal(
+            taught.visual_encoder(network.normalised(pixels)).pooler_output,
+            network.visual_encoder(network.normalised(pixels)).pooler_output,
+        )
+    assert not torch.equal(taught.label_embed, network.label_embed)  # a detector has none
+    task.start(taught, network.state_dict())
+    assert torch.equal(taught.label_embed, network.label_embed)
 
 
 def test_the_loss_falls_on_a_repeated_batch(network: Student) -> None:

@@ -24,18 +24,9 @@ from ._grounding_dino_loss import terms
 from ._grounding_dino_measure import measured
 from ._grounding_dino_net import PREPARATION, Learner, shipped
 from ._grounding_dino_scenes import make_batch
+from ._swin import DETECTOR_SWIN, TAGGER_SWIN, for_detector
 
 __all__ = ["Training"]
-
-RELATIVE = "visual_encoder."
-SWIN = "network.model.backbone.conv_encoder.model."
-PLACES = {
-    RELATIVE: f"{SWIN}swin.",
-    "dense_norm.": f"{SWIN}hidden_states_norms.stage2.",
-    "dense_fine.": "cell_heads.0.",
-}
-"""Where what mini-ram learnt goes: its Swin, and the norm and the head of its finer cells."""
-LAST_NORM = ("visual_encoder.layernorm.", f"{SWIN}hidden_states_norms.stage3.")
 
 
 class Training(Task):
@@ -79,7 +70,9 @@ class Training(Task):
         """Return four groups: with and without decay, of the Swin and of the rest."""
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in network.named_parameters():
-            groups.setdefault((name.startswith(SWIN), parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((name.startswith(DETECTOR_SWIN), parameter.ndim > 1), []).append(
+                parameter
+            )
         return [
             {"params": parameters, "factor": self.swin_factor if is_swin else 1.0}
             | ({} if is_matrix else {"weight_decay": 0.0})
@@ -88,8 +81,8 @@ class Training(Task):
 
     def start(self, network: nn.Module, weights: dict[str, Tensor]) -> None:
         """Take over the weights of an earlier run, or what mini-ram's have to give."""
-        if any(name.startswith(RELATIVE) for name in weights):
-            given = inherited(weights)
+        if any(name.startswith(TAGGER_SWIN) for name in weights):
+            given = for_detector(weights)
             unknown = network.load_state_dict(given, strict=False).unexpected_keys
             if unknown:
                 raise ValueError(f"these weights of mini-ram have no place here: {unknown[:3]}")
@@ -117,19 +110,6 @@ class Training(Task):
         }
         text = json.dumps(preparation, indent=2) + "\n"
         (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
-
-
-def inherited(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return what mini-ram's training network gives, by the names of ours."""
-    found = {
-        new + name.removeprefix(old): tensor
-        for name, tensor in weights.items()
-        for old, new in PLACES.items()
-        if name.startswith(old)
-    }
-    old, new = LAST_NORM
-    found |= {new + n.removeprefix(old): t for n, t in weights.items() if n.startswith(old)}
-    return found
 
 
 def _halves(network: nn.Module) -> dict[str, Tensor]:

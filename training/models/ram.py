@@ -30,6 +30,7 @@ from training.models._ram_measure import (
     thresholds_for,
 )
 from training.models._ram_net import FINE, Student, student
+from training.models._swin import for_tagger
 from training.world import NAMES, NAMES_ZH, TRAINED, Scene, World
 
 __all__ = ["Training", "asymmetric", "cells", "naming"]
@@ -73,6 +74,13 @@ class Training(Task):
     def network(self) -> Student:
         """Return a fresh network."""
         return student(len(NAMES))
+
+    def start(self, network: nn.Module, weights: dict[str, Tensor]) -> None:
+        """Take over the weights of an earlier run, or the Swin of mini-grounding-dino's."""
+        given = for_tagger(weights)
+        unknown = network.load_state_dict(given or weights, strict=not given).unexpected_keys
+        if unknown:
+            raise ValueError(f"these weights of a detector have no place here: {unknown[:3]}")
 
     def batch(self, rng: np.random.Generator, progress: float) -> dict[str, Any]:
         """Return scenes, what is in them, and where.
