@@ -217,7 +217,7 @@ def test_a_model_is_loaded_once_for_all_chunks_and_runs() -> None:
     assert texts(pipeline.map(["ab", "cd", "ef"], chunk=1)) == ["ba", "dc", "fe"]
     assert plain(pipeline.run(text="gh")["out"]) == "hg"
     assert model.loads == 1
-    pipeline.run(text="gh", precision="fp32")  # another runtime
+    pipeline.run(text="gh", precision="bf16")  # another runtime
     assert model.loads == 2
     model.unload()
     pipeline.run(text="gh")

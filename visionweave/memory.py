@@ -7,14 +7,16 @@ GPU's, torch is asked, and what its allocator holds and does not use counts as f
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Gauge", "free_memory", "total_memory"]
+__all__ = ["Gauge", "free_memory", "give_back", "total_memory"]
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -48,6 +50,14 @@ def free_memory(device: str = "cpu", root: Path = Path("/")) -> int | None:
     left = [max(0, limit - used) for limit, used in _groups(root)]
     known = _meminfo(root).get("MemAvailable")
     return min([*left, *([known] if known is not None else [])], default=None)
+
+
+def give_back() -> None:
+    """Give back memory that nothing refers to, GPUs' too."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 class Gauge:

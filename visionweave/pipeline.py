@@ -6,7 +6,6 @@ import os
 import typing
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from visionweave.errors import (
     PipelineWarning,
     Problem,
     ValueTypeError,
-    did_you_mean,
 )
 from visionweave.execution.executor import CHUNK, Options, Result, execute
 from visionweave.execution.keeper import Keeper
@@ -26,6 +24,7 @@ from visionweave.execution.observe import Observer
 from visionweave.execution.plan import Plan, make_plan
 from visionweave.execution.sizing import Sizes, TriedSizes
 from visionweave.files.reader import parse_pipeline
+from visionweave.files.ready import read_pipeline_text, ready_pipelines
 from visionweave.flow import Flow
 from visionweave.graph import Graph, GraphInput, Ref, Step, infer
 from visionweave.runtime import Runtime
@@ -33,6 +32,7 @@ from visionweave.types import PortType
 from visionweave.values import Value
 
 if TYPE_CHECKING:
+    from visionweave.budget.waiting import WaitingRoom
     from visionweave.cache import Cache
 
 __all__ = ["Pipeline", "ready_pipelines", "run_node"]
@@ -184,6 +184,8 @@ class Pipeline:
         precision: str = "auto",
         observers: Sequence[Observer] = (),
         cache: Cache | None = None,
+        memory_budget: int | str | None = None,
+        waiting: WaitingRoom | None = None,
     ) -> Iterator[Result]:
         """Run on a stream of items, in order, in bounded memory.
 
@@ -197,12 +199,17 @@ class Pipeline:
             precision: see `run`.
             observers: told what happens.
             cache: where results of models are found and kept; None computes everything.
+            memory_budget: how much memory the models may take, in bytes or as "4GB". Where they do
+                not fit together, all items go through those that do, then through the next, and
+                nothing is yielded before the last (`visionweave.budget`). None: no budget.
+            waiting: where items wait meanwhile; None for a folder of this run's own.
 
         Yields:
             A result for each item, also for one that failed: see `Result.ok`.
 
         Raises:
             PipelineError: an item is not what the inputs want.
+            JobError: a model does not fit into the budget.
         """
         if chunk < 1 or (batch is not None and batch < 1):
             raise ValueError(f"chunk and batch are at least 1; got {chunk} and {batch}")
@@ -211,7 +218,12 @@ class Pipeline:
         tries = batch is None and chunk > 1
         sizes = TriedSizes(runtime) if tries else Sizes(batch)
         options = Options(runtime, chunk, sizes, observers, keeper)
-        return execute(self.plan, items, options)
+        if memory_budget is None:
+            return execute(self.plan, items, options)
+        from visionweave.budget.within import execute_within, read_budget
+
+        budget = read_budget(memory_budget)
+        return execute_within(budget, self.graph, self.plan, items, options, waiting)
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {given.type}" for name, given in self.inputs.items())
@@ -264,35 +276,3 @@ def _run_rows(node: Node, rows: list[Mapping[str, Any]], names: list[str]) -> li
             raise failure
         found.append(result[""] if named is None else named(**result.outputs))
     return found
-
-
-def ready_pipelines() -> dict[str, str]:
-    """The ready pipelines that come with visionweave: their texts by name."""
-    folder = files("visionweave.pipelines")
-    return {
-        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if entry.name.endswith(".yaml")
-    }
-
-
-def read_pipeline_text(name: str | os.PathLike[str]) -> tuple[str, str]:
-    """Return the text of a pipeline file or ready pipeline, and what to call it in messages."""
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml") and not path.exists():
-        ready = ready_pipelines()
-        if os.fspath(name) in ready:
-            return ready[os.fspath(name)], f"{os.fspath(name)}.yaml"
-        fix = did_you_mean(os.fspath(name), ready)
-        known = f"a .yaml file, or one of {', '.join(ready)}"
-        what = "there is no such pipeline"
-        raise PipelineError([Problem(os.fspath(name), what, known, os.fspath(name), fix)])
-    try:
-        return path.read_bytes().decode("utf-8-sig"), os.fspath(name)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise PipelineError([Problem(os.fspath(name), "cannot read", got=reason)]) from None
-    except UnicodeDecodeError as error:
-        what = "this is not a text file"
-        problem = Problem(os.fspath(name), what, "UTF-8 text in YAML", str(error))
-        raise PipelineError([problem]) from None

@@ -153,7 +153,7 @@ def test_how_far_a_photo_may_be_shrunk_counts(photo: Path) -> None:
 def test_a_photo_that_cannot_be_read_is_not_held(tmp_path: Path) -> None:
     image = Image.open(tmp_path / "none.jpg")
     assert PhotoHashes().hold([image]) == [image]
-    assert image.file_sha256 is None
+    assert image.held is None
 
 
 @settings(max_examples=20, deadline=None)

@@ -57,9 +57,9 @@ def _feed(sink: _Sink, data: Any) -> None:
         _head(sink, "several", len(data))
         for each in data:
             _feed(sink, each)
-    elif isinstance(data, Image) and data.file_sha256 is not None:
+    elif isinstance(data, Image) and data.held is not None:
         fits = None if data.fits is None else [(fit.short, fit.long) for fit in data.fits]
-        _head(sink, "photo", data.file_sha256, fits)
+        _head(sink, "photo", data.held[1], fits)
     elif isinstance(data, Value):
         _named(sink, type(data).__name__, data._fields())
     elif isinstance(data, Origin):

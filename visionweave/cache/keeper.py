@@ -72,7 +72,8 @@ class CacheKeeper(Keeper):
     def run_started(self, plan: Plan) -> None:
         """Note which steps read photos and nothing that another step gives."""
         places = {planned.slot: place for place, planned in enumerate(plan.inputs)}
-        images = {p.slot for p in plan.inputs if Image in p.given.type.kinds}
+        images = {p.slot for p in plan.inputs if p.read and Image in p.given.type.kinds}
+        self._first.clear()
         for step in plan.steps:
             slots = {argument.slot for argument in step.arguments} - {None}
             if slots & images and slots <= places.keys():

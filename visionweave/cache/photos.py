@@ -67,7 +67,7 @@ class PhotoHashes:
         """
         if isinstance(value, list):
             return [self.hold(each) for each in value]
-        if isinstance(value, Image) and value.path is not None and value.file_sha256 is None:
+        if isinstance(value, Image) and value.path is not None and value.held is None:
             with contextlib.suppress(OSError):
                 return value.held_to(*self.of(value.path))
         return value

@@ -32,6 +32,9 @@ def retry(
     ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    memory_budget: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="See visionweave run.")
+    ] = None,
 ) -> int:
     """Try the photos of a job again that failed, wholly or in part.
 
@@ -43,7 +46,7 @@ def retry(
     visionweave retry out/ street/004.jpg --batch 1
     """
     from visionweave.cli.conduct import conduct
-    from visionweave.cli.given import open_cache
+    from visionweave.cli.given import open_cache, read_budget
     from visionweave.jobs.job import Job
     from visionweave.jobs.repeat import failed_photos, read_locked
 
@@ -65,6 +68,7 @@ def retry(
             batch=batch,
             device=device if device != "auto" else locked.device,
             precision=precision if precision != "auto" else locked.precision,
+            memory_budget=read_budget(memory_budget),
             cache=cache,
             hashes=hashes,
             retry=True,

@@ -17,6 +17,7 @@ __all__ = [
     "open_cache",
     "pair",
     "photo_input",
+    "read_budget",
     "read_changes",
     "read_inputs",
     "read_photos",
@@ -52,6 +53,13 @@ def open_cache(no_cache: bool, size: str | None = None) -> tuple[Cache | None, P
 
     cache = Cache(limit=None if size is None else parse_size(size, "--cache-size"))
     return None if no_cache else cache, cache.photos
+
+
+def read_budget(size: str | None) -> int | None:
+    """Read a memory budget, such as 4GB."""
+    from visionweave.cache.folder import parse_size
+
+    return None if size is None else parse_size(size, "--memory-budget")
 
 
 def read_photos(

@@ -126,7 +126,7 @@ def pipelines(
     visionweave pipelines split-objects > mine.yaml
     """
     from visionweave.cli.catalogue import pipeline_table
-    from visionweave.pipeline import read_pipeline_text
+    from visionweave.files.ready import read_pipeline_text
 
     if name is None:
         pipeline_table()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Self
 
 from rich.console import Console
@@ -27,6 +28,7 @@ class Progress(Observer):
         self._total = total
         self._console = console or Console(file=sys.stderr, highlight=False)
         self._done, self._before, self._stage = 0, 0, "reading"
+        self._of, self._through = "", 0
         self._started = self._printed = time.monotonic()
         self._bar = Bar(
             BarColumn(),
@@ -47,6 +49,14 @@ class Progress(Observer):
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
+
+    def stage_started(self, number: int, of: int) -> None:
+        """Say which stage runs."""
+        self._of, self._through = f"stage {number} of {of}, ", 0
+
+    def chunk_started(self, items: Sequence[str]) -> None:
+        """Say how many photos have come so far in a stage."""
+        self._through += len(items)
 
     def model_loading(self, step: PlannedStep) -> None:
         """Say that a model loads: it can take a while."""
@@ -69,6 +79,8 @@ class Progress(Observer):
 
     def _show(self, stage: str) -> None:
         self._stage = stage
+        if self._of:
+            stage = f"{self._of}photo {self._through}: {stage}"
         now = time.monotonic()
         ran = self._done - self._before
         rate = ran / max(now - self._started, 1e-9)

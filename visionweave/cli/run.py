@@ -80,6 +80,12 @@ def run(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16, fp32.")] = "auto",
+    memory_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Run models in stages that fit into this much memory: 4GB."
+        ),
+    ] = None,
     max_megapixels: Annotated[
         float | None, typer.Option(min=0, help="Read photos of up to this size.")
     ] = None,
@@ -100,7 +106,7 @@ def run(
     visionweave run --locked out/run.json -o again/
     """
     from visionweave.cli.conduct import conduct
-    from visionweave.cli.given import open_cache
+    from visionweave.cli.given import open_cache, read_budget
     from visionweave.execution.executor import CHUNK
 
     if max_megapixels is not None:
@@ -118,6 +124,7 @@ def run(
         "batch": batch,
         "device": device,
         "precision": precision,
+        "memory_budget": read_budget(memory_budget),
         "cache": cache,
         "hashes": hashes,
     }

@@ -13,9 +13,7 @@ alone, which says nothing of the others.
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from itertools import chain
@@ -26,6 +24,7 @@ from visionweave.deferred import BoundMethod, Call, Calls
 from visionweave.errors import NodeError
 from visionweave.execution.failures import Raised
 from visionweave.execution.sizing import Sizes
+from visionweave.memory import give_back
 from visionweave.runtime import is_out_of_memory
 
 __all__ = ["THREADS", "Batcher"]
@@ -191,7 +190,7 @@ class Batcher:
         if not isinstance(results, Raised):
             return results
         if is_out_of_memory(results.error):
-            _free_memory()
+            give_back()
             if count > 1:
                 return self._smaller(method, payloads)
         if count == 1:
@@ -223,10 +222,3 @@ def _forward(method: BoundMethod[Any, Any], payloads: list[Any]) -> list[Any] | 
         f"got {len(results)} for {len(payloads)}"
     )
     return [Raised(NodeError(what)) for _ in payloads]
-
-
-def _free_memory() -> None:
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

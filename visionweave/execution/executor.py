@@ -24,24 +24,24 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from visionweave.contract import ModelNode
 from visionweave.errors import NodeFailed
 from visionweave.execution.batching import THREADS, Batcher
 from visionweave.execution.calls import Call, by_item, expand, resolve, settle, without_failures
 from visionweave.execution.failures import Failed, Raised
-from visionweave.execution.items import Item, read_chunks
+from visionweave.execution.items import Item, make_item, read_chunks
 from visionweave.execution.keeper import Keeper
 from visionweave.execution.observe import Observer
 from visionweave.execution.plan import Plan, PlannedStep
 from visionweave.execution.sizing import Sizes
 from visionweave.runtime import Runtime
 
-__all__ = ["CHUNK", "Options", "Result", "execute"]
+__all__ = ["CHUNK", "Options", "Result", "Run", "execute", "tell", "watched"]
 
 CHUNK = 64
 """Items in a chunk: two batches of the smallest models, and few enough to hold."""
@@ -104,73 +104,113 @@ def execute(plan: Plan, source: Iterable[Any], options: Options) -> Iterator[Res
     Yields:
         One result per item, in order. A result is handed out when its chunk is done.
     """
-    several = options.chunk > 1  # a single item needs no threads
-    prepares = any(step.spec.is_async for step in plan.steps)
-    run = _Run(plan, options)
-    with ExitStack() as stack:
-        stack.callback(run.tell, "run_finished")
-        stack.enter_context(options.keeper)
-        # Two pools, so that the next chunk's photos do not stand in line before this one's batches.
-        readers = _pool(stack) if several and plan.reads_images else None
-        run.workers = _pool(stack) if several and prepares else None
-        run.tell("run_started", plan)
-        options.keeper.run_started(plan)
-        for chunk in read_chunks(plan, source, options.chunk, readers, options.keeper):
-            yield from run.chunk(chunk)
+    items = (make_item(plan, given, index) for index, given in enumerate(source))
+    with watched(plan, options), Run(plan, options) as run:
+        yield from run.results(items)
 
 
-def _pool(stack: ExitStack) -> Executor:
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="visionweave")
-    stack.callback(pool.shutdown, cancel_futures=True)
-    return pool
+@contextmanager
+def watched(plan: Plan, options: Options) -> Iterator[None]:
+    """Within this, a plan runs, as a whole or in parts: the keeper is open, observers are told."""
+    tell(options, "run_started", plan)
+    try:
+        with options.keeper:
+            yield
+    finally:
+        tell(options, "run_finished")
 
 
-class _Run:
-    """The state of one run: the plan, the options, and the threads that prepare and finish."""
+def tell(options: Options, event: str, *details: Any) -> None:
+    """Tell all observers of something."""
+    for observer in options.observers:
+        getattr(observer, event)(*details)
+
+
+class Run:
+    """Runs a plan, or a part of one: the state, and the threads that read, prepare and finish."""
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan, self.options = plan, options
-        self.workers: Executor | None = None
-        self.items: list[Item] = []  # of the current chunk
+        self._items: list[Item] = []  # of the current chunk
+        self._stack = ExitStack()
 
-    def tell(self, event: str, *details: Any) -> None:
-        for observer in self.options.observers:
-            getattr(observer, event)(*details)
+    def __enter__(self) -> Self:
+        plan, several = self.plan, self.options.chunk > 1  # a single item needs no threads
+        prepares = any(step.spec.is_async for step in plan.steps)
+        # Two pools, so that the next chunk's photos do not stand in line before this one's batches.
+        self._readers = self._pool() if several and plan.reads_images else None
+        self._workers = self._pool() if several and prepares else None
+        self.options.keeper.run_started(plan)
+        return self
 
-    def chunk(self, items: list[Item]) -> Iterator[Result]:
-        """Take a chunk through all steps, and hand out its results."""
-        self.items = items
-        self.tell("chunk_started", [item.name for item in items])
-        self.tell("items_timed", None, [item.seconds for item in items])
-        # One column of values per slot, one value per item in each.
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _pool(self) -> Executor:
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="visionweave")
+        self._stack.callback(pool.shutdown, cancel_futures=True)
+        return pool
+
+    def results(self, items: Iterable[Item]) -> Iterator[Result]:
+        """Run items, and yield the result of each."""
+        for chunk, columns in self.chunks(items):
+            outputs = {name: columns[slot] for name, slot in self.plan.outputs.items()}
+            del columns
+            for index, item in enumerate(chunk):
+                yield self._result(item, index, outputs)
+
+    def chunks(self, items: Iterable[Item]) -> Iterator[tuple[list[Item], list[list[Any]]]]:
+        """Run items in chunks; yield those of each, and the columns of what is left of them.
+
+        There is one column of values per slot, with one value per item in each.
+        """
+        for chunk in read_chunks(items, self.options.chunk, self._readers, self._ready):
+            yield chunk, self._chunk(chunk)
+
+    def _ready(self, item: Item) -> Item:
+        """Make an item ready to be run. Photos of which the keeper knows enough are not decoded;
+        they are when somebody asks for their pixels after all.
+        """
+        started = time.perf_counter()
+        item.fetch()
+        if self.options.keeper.wants_pixels(item):
+            item.decode(self.plan.inputs)
+        item.seconds = time.perf_counter() - started
+        return item
+
+    def _chunk(self, items: list[Item]) -> list[list[Any]]:
+        """Take a chunk through all steps."""
+        self._items = items
+        self._tell("chunk_started", [item.name for item in items])
+        self._tell("items_timed", None, [item.seconds for item in items])
         columns: list[list[Any]] = [[] for _ in range(self.plan.slots)]
-        for place, planned in enumerate(self.plan.inputs):
-            columns[planned.slot] = [item.values[place] for item in items]
+        for place, slot in enumerate(self.plan.given):
+            columns[slot] = [item.values[place] for item in items]
         for item in items:
             item.values.clear()
         for step in self.plan.steps:
             self._step(step, columns)
             for slot in step.releases:
                 columns[slot] = []
-        outputs = {name: columns[slot] for name, slot in self.plan.outputs.items()}
-        del columns
-        for index, item in enumerate(items):
-            yield self._result(item, index, outputs)
+        return columns
+
+    def _tell(self, event: str, *details: Any) -> None:
+        tell(self.options, event, *details)
 
     def _step(self, step: PlannedStep, columns: list[list[Any]]) -> None:
         """Run one step over a chunk, and put its results into their columns."""
-        shapes, calls = expand(step, columns, len(self.items))
+        shapes, calls = expand(step, columns, len(self._items))
         left = self.options.keeper.left(step, calls, self._again)
         if len(left) < len(calls):
-            self.tell("results_found", step, len(calls) - len(left))
+            self._tell("results_found", step, len(calls) - len(left))
         if left:
             self._load(step)
-        self.tell("step_started", step, len(left))
+        self._tell("step_started", step, len(left))
         started = time.perf_counter()
         self._compute(step, left)
         for name, slot in step.slots.items():
             columns[slot] = [resolve(shape, name) for shape in shapes]
-        self.tell("step_finished", step, len(left), time.perf_counter() - started)
+        self._tell("step_finished", step, len(left), time.perf_counter() - started)
 
     def _compute(self, step: PlannedStep, calls: list[Call]) -> None:
         """Run calls of a step; batch by batch, so that what an interrupted one has done is kept."""
@@ -182,11 +222,11 @@ class _Run:
             _run_each(step, calls)
             self._settle(step, calls)
         if self.options.observers:
-            seconds = by_item(calls, len(self.items), time.perf_counter() - started)
-            self.tell("items_timed", step, seconds)
+            seconds = by_item(calls, len(self._items), time.perf_counter() - started)
+            self._tell("items_timed", step, seconds)
 
     def _settle(self, step: PlannedStep, calls: list[Call]) -> None:
-        settle(step, calls, self.items)
+        settle(step, calls, self._items)
         self.options.keeper.keep(step, calls)
 
     def _again(self, step: PlannedStep, calls: list[Call]) -> None:
@@ -197,16 +237,16 @@ class _Run:
     def _load(self, step: PlannedStep) -> None:
         node, runtime = step.node, self.options.runtime
         if isinstance(node, ModelNode) and node.runtime is not runtime:
-            self.tell("model_loading", step)
+            self._tell("model_loading", step)
             started = time.perf_counter()
             node.ensure_loaded(runtime)
-            self.tell("model_loaded", step, time.perf_counter() - started)
+            self._tell("model_loaded", step, time.perf_counter() - started)
 
     def _run_batched(self, step: PlannedStep, calls: list[Call]) -> Iterator[list[Call]]:
         def report(method: str, size: int, failed: bool) -> None:
-            self.tell("batch_finished", step, method, size, failed)
+            self._tell("batch_finished", step, method, size, failed)
 
-        batcher = Batcher(self.options.sizes, self.workers, report)
+        batcher = Batcher(self.options.sizes, self._workers, report)
         rest = iter(calls)
         # A window comes out when the next one has computed: what it took passed before that.
         times = deque([time.perf_counter()] * 3, maxlen=3)
@@ -225,9 +265,11 @@ class _Run:
             column[index] = None
         missing = {n: value.error for n, value in given.items() if isinstance(value, Failed)}
         outputs = {n: without_failures(value) for n, value in given.items() if n not in missing}
-        result = Result(item.name, outputs, tuple(item.failures), missing)
+        order = self.plan.order
+        failures = sorted(item.failures, key=lambda failure: order.get(failure.step, -1))
+        result = Result(item.name, outputs, tuple(failures), missing)
         item.failures.clear()
-        self.tell("item_finished", result)
+        self._tell("item_finished", result)
         return result
 
 

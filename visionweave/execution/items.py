@@ -9,8 +9,7 @@ one that did not fit into the second.
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -24,7 +23,6 @@ from visionweave.errors import (
     did_you_mean,
 )
 from visionweave.execution.failures import Failed, without_frames
-from visionweave.execution.keeper import Keeper
 from visionweave.execution.plan import Plan, PlannedInput
 from visionweave.types import PortType
 from visionweave.values import Image
@@ -41,7 +39,7 @@ class Item:
 
     Attributes:
         name: what it is called in results and failures.
-        values: a value or a Failed for each input, in the order of the plan's inputs.
+        values: a value or a Failed for each of the slots that the plan is given.
         failures: what went wrong with it so far.
         seconds: what reading and decoding it took.
     """
@@ -50,6 +48,9 @@ class Item:
     values: list[Any]
     failures: list[NodeFailed] = field(default_factory=list)
     seconds: float = 0.0
+
+    def fetch(self) -> None:
+        """Fetch what of its values is elsewhere. Called in worker threads."""
 
     def images(self) -> Iterator[Image]:
         """The photos among the values."""
@@ -70,6 +71,8 @@ class Item:
         """Decode the photos, and return the item; an unreadable photo becomes a Failed."""
         for place, planned in enumerate(inputs):
             name, value = planned.given.name, self.values[place]
+            if not planned.read:
+                continue
             if isinstance(value, list):
                 decoded = [self._decode(name, index, each) for index, each in enumerate(value)]
                 self.values[place] = decoded
@@ -168,25 +171,15 @@ def _only_input(plan: Plan) -> str:
 
 
 def read_chunks(
-    plan: Plan, source: Iterable[Any], size: int, pool: Executor | None, keeper: Keeper
+    items: Iterable[Item], size: int, pool: Executor | None, ready: Callable[[Item], Item]
 ) -> Iterator[list[Item]]:
-    """Read `source` in chunks of at most `size` items, decoding one chunk ahead in `pool`.
+    """Take `items` in chunks of at most `size`, with `ready` called on each, one chunk ahead.
 
-    Without a pool nothing is read ahead. Photos of which the keeper knows enough are not decoded;
-    they are when somebody asks for their pixels after all.
+    That is done in `pool`; without one nothing is read ahead.
     """
-
-    def ready(item: Item) -> Item:
-        started = time.perf_counter()
-        if keeper.wants_pixels(item):
-            item.decode(plan.inputs)
-        item.seconds = time.perf_counter() - started
-        return item
-
-    items = (make_item(plan, given, index) for index, given in enumerate(source))
     chunks = _split(items, size)
     if pool is None:
-        yield from ([ready(item) for item in chunk] for chunk in chunks)
+        yield from (list(map(ready, chunk)) for chunk in chunks)
         return
     ahead = None
     for chunk in chunks:

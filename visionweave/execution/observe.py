@@ -21,6 +21,12 @@ class Observer:
     def run_started(self, plan: Plan) -> None:
         """Before the first item is read."""
 
+    def stage_started(self, number: int, of: int) -> None:
+        """A run in several stages begins with one, from 1; each goes through all items in chunks.
+
+        Items are finished in the last.
+        """
+
     def chunk_started(self, items: Sequence[str]) -> None:
         """A chunk of items, by name, is decoded and about to go through the steps."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from typing import Any
 
 from visionweave.canonical import step_digests
@@ -63,26 +64,50 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class PlannedInput:
-    """An input, the slot it goes to, and the sizes its consumers shrink it to (None: full size)."""
+    """An input, and what becomes of it.
+
+    Attributes:
+        given: the input.
+        slot: the slot that it goes to.
+        fits: the sizes that its consumers shrink it to; None for full size.
+        read: whether its photos are decoded ahead.
+    """
 
     given: GraphInput
     slot: int
     fits: tuple[Fit, ...] | None
+    read: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the executor runs."""
+    """What the executor runs.
+
+    Attributes:
+        inputs: the inputs.
+        steps: the steps, in an order in which each comes after those that it needs.
+        outputs: the slot of each output, by name.
+        slots: how many slots there are.
+        carried: of a part of a plan, the slots that earlier parts have filled.
+        order: of a part of a plan, the places of all steps in the whole.
+    """
 
     inputs: tuple[PlannedInput, ...]
     steps: tuple[PlannedStep, ...]
     outputs: dict[str, int]
     slots: int
+    carried: tuple[int, ...] = ()
+    order: Mapping[str, int] = attribute(default_factory=dict)
+
+    @property
+    def given(self) -> tuple[int, ...]:
+        """The slots that an item's values go to, in order."""
+        return (*(each.slot for each in self.inputs), *self.carried)
 
     @property
     def reads_images(self) -> bool:
         """Whether there are photos to decode."""
-        return any(Image in each.given.type.kinds for each in self.inputs)
+        return any(each.read and Image in each.given.type.kinds for each in self.inputs)
 
 
 def make_plan(graph: Graph, flows: Mapping[Ref, Flow], depths: Mapping[str, int]) -> Plan:

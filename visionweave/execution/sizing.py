@@ -56,10 +56,12 @@ class Sizes:
 
     Attributes:
         caps: by node and method, what was found to fit when memory ran out.
+        room: how many bytes forward passes may take, if that can be seen to; None for all there is.
     """
 
     def __init__(self, batch: int | None = None) -> None:
         self.batch = batch
+        self.room: int | None = None
         self.caps: Mapping[Key, int] = {}
 
     def width(self, node: Node, calls: int) -> int:
@@ -98,9 +100,6 @@ class TriedSizes(Sizes):
     Args:
         runtime: where the models run; it is asked when the first of them does.
         measure: measures forward passes; a `Gauge` of the runtime's device when None.
-
-    Attributes:
-        room: how many bytes forward passes may take; None for what is free.
     """
 
     def __init__(self, runtime: Runtime, measure: Measure | None = None) -> None:
@@ -109,8 +108,8 @@ class TriedSizes(Sizes):
         self._climbs: dict[Key, Climb] = {}
         self._bytes: dict[Key, dict[int, int]] = {}  # by size, the most that a batch took
         self._free: dict[Key, int | None] = {}  # when memory ran out
+        self._warm: set[Key] = set()  # what has run: the first time, things are set up that stay
         self._measuring = False
-        self.room: int | None = None
 
     @functools.cached_property
     def _measure(self) -> Measure:
@@ -147,8 +146,9 @@ class TriedSizes(Sizes):
         if failed:
             climb.failed()
             return
-        if taken is not None:
+        if taken is not None and key in self._warm:
             self._bytes[key][size] = max(taken, self._bytes[key].get(size, 0))
+        self._warm.add(key)
         if climb.measures(size):
             climb.ran(seconds)
 

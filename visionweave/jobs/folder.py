@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +14,18 @@ from visionweave.errors import JobError
 from visionweave.jobs import failures
 from visionweave.jobs.journal import Journal, remove_files, remove_halves
 
-__all__ = ["OWN_FILES", "job_folder", "leave_no_trace"]
+__all__ = ["OWN_FILES", "STAGES", "job_folder", "leave_no_trace"]
 
 LOCK = ".lock"
 """Held while a process writes into the folder."""
 
+STAGES = ".stages"
+"""Where photos wait between the stages of a run within a memory budget (`visionweave.budget`)."""
+
 _DERIVED = ("annotations.coco.json", "exports", "report")
 """What other commands make of a job's results, at the top of its folder."""
 
-OWN_FILES = ("run.json", "items.jsonl", "failures.jsonl", failures.FOLDER, LOCK, *_DERIVED)
+OWN_FILES = ("run.json", "items.jsonl", "failures.jsonl", failures.FOLDER, LOCK, STAGES, *_DERIVED)
 """What no photo's results may be called, at the top of a job's folder."""
 
 
@@ -81,6 +85,7 @@ def _locked(out: Path, fresh: bool, overwrite: bool) -> Iterator[tuple[Journal, 
 def _remove_results(out: Path, journal: Journal) -> None:
     """Remove what the earlier runs say they wrote, and nothing else."""
     remove_files(out, [name for entry in journal.entries() for name in entry.all_files()])
+    shutil.rmtree(out / STAGES, ignore_errors=True)
     for name in ("run.json", "items.jsonl", "failures.jsonl", "annotations.coco.json"):
         (out / name).unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@
     out/failures.jsonl      one line per failure: photo, step, object, error, how to retry
     out/failures/           their tracebacks
     out/street/004/...      the results of street/004.jpg (`outputs.py`)
+    out/.stages/            photos that wait, in a run within a memory budget (`budget/waiting.py`)
     out/street/004/overlay.jpg  the photo with what was found in it (`overlay.py`)
 
 The same job in the same folder goes on where it was (`resume.py`): photos whose results are there,
@@ -24,14 +25,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from visionweave.budget.waiting import WaitingRoom
 from visionweave.cache import Cache
 from visionweave.cache.photos import PhotoHashes
+from visionweave.canonical import digest
 from visionweave.contract import ModelNode
 from visionweave.errors import JobError, WeaveError
 from visionweave.execution.executor import CHUNK, Result
 from visionweave.execution.observe import Observer
 from visionweave.execution.plan import PlannedStep
-from visionweave.jobs.folder import OWN_FILES, job_folder, leave_no_trace
+from visionweave.jobs.folder import OWN_FILES, STAGES, job_folder, leave_no_trace
 from visionweave.jobs.journal import Entry, Journal
 from visionweave.jobs.overlay import make_overlay
 from visionweave.jobs.peak import Peak
@@ -72,6 +75,7 @@ class Job:
         batch: see `Pipeline.map`.
         device: see `Pipeline.map`.
         precision: see `Pipeline.map`.
+        memory_budget: see `Pipeline.map`; in bytes.
         cache: where results of models are found and kept; None computes everything.
         hashes: where the hashes of photos are remembered.
         max_failures: stop when so many photos have failed in this run; None: never.
@@ -95,6 +99,7 @@ class Job:
     batch: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    memory_budget: int | None = None
     cache: Cache | None = None
     hashes: PhotoHashes = field(default_factory=PhotoHashes)
     max_failures: int | None = None
@@ -132,7 +137,8 @@ def run_job(job: Job, observers: Sequence[Observer] = ()) -> Summary:
             except BaseException as error:
                 summary.broken = True
                 # A model without its weights, an input that does not fit.
-                if fresh and isinstance(error, WeaveError) and not summary.counts.total():
+                nothing = not summary.counts.total() and run.waiting.is_empty
+                if fresh and isinstance(error, WeaveError) and nothing:
                     leave_no_trace(job.out)
                 else:
                     with suppress(OSError):
@@ -166,6 +172,9 @@ class _Run:
         self.timings, self.peak = Timings(), Peak()
         self.overlay = make_overlay(job.pipeline, job.overlay)
         check_names(job.photos, journal)
+        # Photos that are tried again must not meet the failures that wait.
+        key = digest([recipe.key, job.retry])
+        self.waiting = WaitingRoom(job.out / STAGES, key)
         self.receipt = Receipt(job, recipe)
         self.receipt.begin()
 
@@ -187,6 +196,8 @@ class _Run:
                         break
         except KeyboardInterrupt:
             self.summary.interrupted = True
+        if not (self.summary.interrupted or self.summary.stopped):
+            self.waiting.remove()
         self.summary.deleted = deleted_photos(job.photos, self.journal)
         if job.prune:
             for photo in self.summary.deleted:
@@ -211,6 +222,8 @@ class _Run:
             precision=job.precision,
             observers=[*self.observers, _Found(self.summary), self.timings, self.peak],
             cache=job.cache,
+            memory_budget=job.memory_budget,
+            waiting=self.waiting,
         )
 
     def _items(self) -> Iterator[Mapping[str, Any]]:

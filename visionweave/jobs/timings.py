@@ -32,15 +32,24 @@ class Timings(Observer):
         self.totals: dict[str, dict[str, float]] = {}
         self._items: deque[dict[str, float]] = deque()
         self._chunk: list[dict[str, float]] = []
+        self._waiting: dict[str, dict[str, float]] = {}  # of photos between two stages
+        self._last = True  # photos come out of this stage
 
     def next(self) -> dict[str, float]:
         """What the steps took for the next photo, in the order in which photos come out."""
         return self._items.popleft()
 
+    def stage_started(self, number: int, of: int) -> None:
+        """Note whether photos come out of this stage."""
+        self._last = number == of
+
     def chunk_started(self, items: Sequence[str]) -> None:
-        """Begin with the times of some photos."""
-        self._chunk = [{} for _ in items]
-        self._items.extend(self._chunk)
+        """Begin with the times of some photos, or go on with those of an earlier stage."""
+        self._chunk = [self._waiting.pop(name, {}) for name in items]
+        if self._last:
+            self._items.extend(self._chunk)
+        else:
+            self._waiting.update(zip(items, self._chunk, strict=True))
 
     def items_timed(self, step: PlannedStep | None, seconds: Sequence[float]) -> None:
         """Take note of a step's seconds for each of them."""

@@ -154,9 +154,9 @@ class Image(Value):
         return image
 
     @property
-    def file_sha256(self) -> str | None:
-        """The sha256 that the photo is held to; None where it is not, or in no file."""
-        return None if self._file is None else self._file[1]
+    def held(self) -> tuple[FileState, str] | None:
+        """The state and sha256 of its file that the photo is held to; None where it is not."""
+        return self._file
 
     @property
     def fits(self) -> tuple[Fit, ...] | None:

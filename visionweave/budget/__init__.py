@@ -1,0 +1,1 @@
+"""What a run needs of the machine: memory, time; and runs in stages that need less of it."""
