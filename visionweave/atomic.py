@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["sync_folder", "write_atomic"]
 
 
-def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
     """Write a file so that it is there whole, or not at all, even if the power fails.
 
     The bytes go to a temporary name beside it, are forced to the disk, and are then renamed; that
@@ -17,7 +18,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     Args:
         path: the file; its folder is made when there is none.
-        data: the bytes.
+        data: the bytes, or parts of them.
         durable: False where a file that a power failure has damaged is found out: it is not forced
             to the disk then.
     """
@@ -25,7 +26,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

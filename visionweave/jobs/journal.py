@@ -96,12 +96,16 @@ class Entry:
 
 _FIELDS = tuple(each.name for each in fields(Entry))
 
+Place = tuple[int, int]
+"""Where a line begins in the file, and how long it is, in bytes."""
+
 
 class Journal:
     """The journal of a job's folder.
 
     Reading it removes what a killed run has left half-written, so only one process may do it at a
-    time: the job's lock sees to it.
+    time: the job's lock sees to it. Of a folder of a million photos only the places of the lines
+    are in memory.
 
     Args:
         out: the job's folder.
@@ -111,23 +115,23 @@ class Journal:
         self._out, self._path = out, out / "items.jsonl"
         self._file: io.FileIO | None = None
         self._synced = time.monotonic()
-        self._lines: dict[str, bytes] = {}
+        self._places: dict[str, Place] = {}
         self._clean()
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._places)
 
     def __contains__(self, photo: str) -> bool:
-        return photo in self._lines
+        return photo in self._places
 
     def get(self, photo: str) -> Entry | None:
         """Return what came of a photo in an earlier run, or None."""
-        line = self._lines.get(photo)
-        return None if line is None else Entry.from_json(json.loads(line))
+        place = self._places.get(photo)
+        return None if place is None else self._entry(place)
 
     def entries(self) -> Iterator[Entry]:
         """What came of each photo in earlier runs."""
-        return (Entry.from_json(json.loads(line)) for line in self._lines.values())
+        return map(self._entry, self._places.values())
 
     def append(self, entry: Entry) -> None:
         """Write a line."""
@@ -149,27 +153,55 @@ class Journal:
             self._file = None
             self._clean()
 
+    def _line(self, place: Place) -> bytes:
+        with self._path.open("rb") as file:  # quick, and nothing is left open
+            file.seek(place[0])
+            return file.read(place[1])
+
+    def _entry(self, place: Place) -> Entry:
+        return Entry.from_json(json.loads(self._line(place)))
+
     def _clean(self) -> None:
         """Read the lines; remove the files of those that count no more, then these lines."""
-        last: dict[str, tuple[Entry, bytes]] = {}
-        old: dict[str, None] = {}
+        last: dict[str, Place] = {}
+        halves: dict[str, None] = {}  # photos whose last line is not of an end
+        old: set[str] = set()
         count = 0
-        for found, line in read_lines(self._path):
+        for found, line, start in _read_places(self._path):
             count += 1
             entry = Entry.from_json(found)
             if entry.photo in last:
-                old |= dict.fromkeys(last[entry.photo][0].all_files())
-            last[entry.photo] = entry, line
-        done = {photo: line for photo, (entry, line) in last.items() if entry.status in DONE}
-        for photo in last.keys() - done.keys():
-            old |= dict.fromkeys(last[photo][0].all_files())
+                before = self._entry(last[entry.photo])
+                old.update(set(before.all_files()).difference(entry.all_files()))
+            last[entry.photo] = start, len(line)
+            halves.pop(entry.photo, None)
+            if entry.status not in DONE:
+                halves[entry.photo] = None
+        for photo in halves:
+            old.update(self._entry(last.pop(photo)).all_files())
         if old:
-            current = {name for photo in done for name in last[photo][0].all_files()}
-            remove_files(self._out, (name for name in old if name not in current))
-        if count != len(done) or _is_torn(self._path):
-            write_atomic(self._path, b"".join(done[photo] for photo in sorted(done)))
-            sync_folder(self._out)
-        self._lines = done
+            for place in last.values():
+                old.difference_update(self._entry(place).all_files())
+            remove_files(self._out, sorted(old))
+        if count != len(last) or _is_torn(self._path):
+            last = self._rewrite(last)
+        self._places = last
+
+    def _rewrite(self, places: dict[str, Place]) -> dict[str, Place]:
+        """Write some of the lines anew, sorted, and no others; return their new places."""
+        found: dict[str, Place] = {}
+
+        def lines() -> Iterator[bytes]:
+            start = 0
+            for photo in sorted(places):
+                line = self._line(places[photo])
+                found[photo] = start, len(line)
+                start += len(line)
+                yield line
+
+        write_atomic(self._path, lines())
+        sync_folder(self._out)
+        return found
 
 
 def as_line(data: dict[str, Any]) -> bytes:
@@ -194,10 +226,16 @@ def append_line(file: io.FileIO, data: dict[str, Any]) -> None:
 
 def read_lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
     """The fields and the bytes of each line of a file; one that was cut off is none."""
+    return ((found, line) for found, line, _ in _read_places(path))
+
+
+def _read_places(path: Path) -> Iterator[tuple[dict[str, Any], bytes, int]]:
+    """The fields, the bytes and the place of each line."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
+    start = 0
     with file:
         for line in file:
             try:
@@ -205,7 +243,8 @@ def read_lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
             except ValueError:
                 found = None
             if isinstance(found, dict) and isinstance(found.get("photo"), str):
-                yield found, line
+                yield found, line, start
+            start += len(line)
 
 
 def _is_torn(path: Path) -> bool:
