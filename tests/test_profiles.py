@@ -84,12 +84,13 @@ def test_a_run_says_its_models_and_all_that_is_missing_before_it_begins(
 ) -> None:
     code = main(["run", "chain.yaml", "photo.png", "--profile", "base"])
     assert code == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == [
+    said, _, error = capsys.readouterr().err.partition("error: ")
+    assert said.splitlines()[:2] == [
         "profile base: grounding-dino-tiny, sam-vit-b",
         "models by name: sam-vit-h",
     ]
-    fixes = [line.partition("fetch it with: ")[2].partition(" (")[0] for line in lines[2:]]
+    lines = error.splitlines()
+    fixes = [line.partition("fetch it with: ")[2].partition(" (")[0] for line in lines]
     assert fixes == [
         f"visionweave weights pull {name}"
         for name in ("grounding-dino-tiny", "sam-vit-b", "sam-vit-h")
@@ -106,13 +107,15 @@ def test_mini_says_that_it_knows_stickers(capsys: pytest.CaptureFixture[str], he
         f'[profiles.mini]\ngrounding_dino = "mini-other"\nsam = "{sam.name}"\n'
     )
     assert main(["run", "chain.yaml", "photo.png"]) == 1
-    lines = capsys.readouterr().err.splitlines()
+    said, _, error = capsys.readouterr().err.partition("error: ")
+    lines = said.splitlines()
     assert lines[0] == f"profile mini: mini-other, {sam.name}"
     assert lines[2] == (
         "mini: small models that come with visionweave: they know stickers, not photographs; "
         "for those: --profile base"
     )
-    assert "mini-other is not on this machine; it comes with visionweave" in lines[3]
+    assert lines[3] == "  boxes  mini-other: what it needs is not known; not here"
+    assert error.startswith("mini-other is not on this machine; it comes with visionweave")
 
 
 def test_a_task_that_a_profile_has_no_model_for_is_told_with_the_way_out(

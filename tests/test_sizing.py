@@ -42,7 +42,7 @@ class Machine:
     def free(self) -> int | None:
         return self.memory
 
-    def start(self) -> None:
+    def start(self, *, afresh: bool = False) -> None:
         self.size = 0
 
     def stop(self) -> tuple[float, int | None]:

@@ -19,8 +19,9 @@ from typing import Any
 
 from visionweave.atomic import write_atomic
 from visionweave.cache.folder import cache_folder
+from visionweave.memory import total_memory
 
-__all__ = ["Memo", "forget", "remember", "remembered"]
+__all__ = ["Memo", "forget", "known_memory", "remember", "remembered"]
 
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 _DRIVER = Path("/proc/driver/nvidia")
@@ -81,6 +82,19 @@ def remembered(device: str, precision: str) -> tuple[str, str] | None:
 def remember(device: str, precision: str, *stands_for: str) -> None:
     """Remember the device and precision that `device` and `precision` stand for."""
     _DEVICES.change({f"{device} {precision}": list(stands_for)})
+
+
+def known_memory(device: str) -> int | None:
+    """Return how many bytes of memory a device has; a GPU is asked once, and that is remembered."""
+    if device == "cpu":
+        return total_memory(device)
+    name = f"memory of {device}"
+    found = _DEVICES.read().get(name)
+    if not isinstance(found, int):
+        found = total_memory(device)
+        if found is not None:
+            _DEVICES.change({name: found})
+    return found
 
 
 def forget() -> None:

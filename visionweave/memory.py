@@ -7,6 +7,8 @@ GPU's, torch is asked, and what its allocator holds and does not use counts as f
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -64,8 +66,7 @@ class Gauge:
     """Measures a piece of work in this thread: how long it takes, and how much memory at its peak.
 
     On the CPU the peak is that of the whole process, above what it held when the work began; what
-    other threads take meanwhile counts. So of several measures the largest is nearest to the truth
-    from above, and blocks that the process had kept for later are missing from it.
+    other threads take meanwhile counts, and what the process had kept from earlier work does not.
 
     Args:
         device: where the work is done.
@@ -81,14 +82,19 @@ class Gauge:
         """How many bytes are free now."""
         return free_memory(self._device)
 
-    def start(self) -> None:
-        """The work begins."""
+    def start(self, *, afresh: bool = False) -> None:
+        """The work begins.
+
+        Args:
+            afresh: give back first what the process has kept from earlier work, where the system
+                can do that, so that none of it is missing from the measure. That makes it slower.
+        """
         if self._cuda is not None:
             self._cuda.synchronize(self._device)
             self._cuda.reset_peak_memory_stats(self._device)
             self._before = self._cuda.memory_allocated(self._device)
         elif self._device == "cpu":
-            self._before = _reset_peak()
+            self._before = _reset_peak(afresh)
         self._started = time.perf_counter()
 
     def stop(self) -> tuple[float, int | None]:
@@ -108,8 +114,11 @@ def _cuda(device: str) -> Any:
     return importlib.import_module("torch").cuda if device.startswith("cuda") else None
 
 
-def _reset_peak() -> int | None:
+def _reset_peak(afresh: bool) -> int | None:
     """Begin to measure the process's peak, and return what it holds; None where it cannot be."""
+    if afresh:
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # not every C library can
+            ctypes.CDLL(None).malloc_trim(0)
     try:
         _CLEAR.write_text("5")
     except OSError:

@@ -333,7 +333,7 @@ def test_stages_stay_those_that_the_run_began_with(
 
 
 def test_a_model_that_does_not_fit_even_alone_is_refused_before_anything(ledger: Ledger) -> None:
-    guess = "(a guess until it has run here)"
+    guess = "(guessed)"
     wanted = f"""\
 a memory budget of 220 MB is too little, each model alone, for
   step 'masks': cutter needs 300 MB: 150 MB of weights, 150 MB to work in {guess}

@@ -3,7 +3,7 @@
 Weights are held in fp32, so they take four bytes for each number; of a safetensors file that is
 here, the numbers are counted, of any other, its bytes count. What a forward pass takes was measured
 where the model has run on this machine (`visionweave.execution.figures`): the largest batch's peak.
-Where it has not, it is a guess: as much again as the weights, at most 4 GB. Photos, results and
+Where it has not, it is guessed: as much again as the weights, at most 4 GB. Photos, results and
 Python itself come on top; they do not depend on the models.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from visionweave.execution.plan import Plan
 from visionweave.weights.lock import Checkpoint
 from visionweave.weights.store import folder_of
 
-__all__ = ["Need", "needs_of", "size_of", "weights_bytes"]
+__all__ = ["Need", "guessed", "needs_of", "size_of", "weights_bytes"]
 
 MOST_GUESSED = 4_000_000_000
 """The most that a model that has not run here is taken to work in, in bytes."""
@@ -57,7 +57,7 @@ class Need:
     @property
     def known(self) -> bool:
         """Whether anything is known of it."""
-        return self.checkpoint is not None or self.measured
+        return self.weights > 0 or self.measured
 
 
 def needs_of(plan: Plan, found: Mapping[str, Checkpoint], figures: Figures) -> dict[str, Need]:
@@ -72,21 +72,20 @@ def needs_of(plan: Plan, found: Mapping[str, Checkpoint], figures: Figures) -> d
     for step in plan.steps:
         if not isinstance(step.node, ModelNode):
             continue
-        entry = found.get(step.name)
-        weights = 0 if entry is None else weights_bytes(entry)
+        need = guessed(step.name, step.spec.id, found.get(step.name))
         working, least = _measured(figures.of(step.node).get("batches"))
-        guess = min(weights, MOST_GUESSED)
-        needs[step.name] = Need(
-            step.name,
-            step.spec.id,
-            step.name if entry is None else entry.name,
-            entry,
-            weights,
-            working or guess,
-            least or guess,
-            measured=working > 0,
-        )
+        if working:
+            need = replace(need, working=working, least=least, measured=True)
+        needs[step.name] = need
     return needs
+
+
+def guessed(step: str, node: str, entry: Checkpoint | None) -> Need:
+    """Return what a step needs with a checkpoint that has not run here."""
+    weights = 0 if entry is None else weights_bytes(entry)
+    guess = min(weights, MOST_GUESSED)
+    model = step if entry is None else entry.name
+    return Need(step, node, model, entry, weights, guess, guess)
 
 
 def size_of(needs: Iterable[Need], *, least: bool = False) -> int:

@@ -107,7 +107,7 @@ def too_little(needs: Iterable[Need], budget: int) -> list[str]:
 def need_text(need: Need, *, least: bool = False) -> str:
     """Say what a model needs, in words."""
     working = need.least if least else need.working
-    how = "measured here" if need.measured else "a guess until it has run here"
+    how = "measured" if need.measured else "guessed"
     return (
         f"{need.model} needs {size_text(need.weights + working)}: {size_text(need.weights)} of "
         f"weights, {size_text(working)} to work in ({how})"

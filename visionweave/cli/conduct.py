@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from visionweave.jobs.job import Job, Summary
 
-__all__ = ["conduct"]
+__all__ = ["conduct", "look"]
 
 SHOWN = 5
 """Deleted photos that are named."""
@@ -16,15 +16,17 @@ SHOWN = 5
 
 def conduct(job: Job) -> int:
     """Run a job with its progress shown and Ctrl-C heeded, and return the exit code."""
+    from visionweave.budget.times import Times
     from visionweave.cli.interrupt import ctrl_c
-    from visionweave.cli.profile import announce
     from visionweave.cli.progress import Progress
     from visionweave.jobs.job import run_job
+    from visionweave.runtime import Runtime
 
-    announce(job.pipeline.graph)
     try:
+        look(job)
+        times = Times(Runtime.get(job.device, job.precision))
         with ctrl_c() as stop, Progress(len(job.photos) or 1) as progress:
-            summary = run_job(job, [progress, stop])
+            summary = run_job(job, [progress, times, stop])
     finally:
         job.hashes.close()
         if job.cache is not None:
@@ -33,6 +35,33 @@ def conduct(job: Job) -> int:
         _annotate(job)
     report(job, summary)
     return summary.exit_code
+
+
+def look(job: Job) -> None:
+    """Say what a job needs; nothing is loaded or written.
+
+    Raises:
+        DeviceError: the device is not on this machine.
+        JobError: the models do not fit into the memory there is; the message says what would.
+        WeightsError: a model's weights are not here.
+    """
+    from visionweave.budget.preflight import look_ahead
+    from visionweave.cli.profile import announce, check_here
+    from visionweave.errors import JobError
+    from visionweave.runtime import Runtime
+
+    runtime = Runtime.get(job.device, job.precision)
+    ahead = look_ahead(job.pipeline, len(job.photos) or 1, runtime, job.memory_budget)
+    announce(job.pipeline.graph)
+    lines = ahead.lines()
+    if lines and job.photos:
+        lines.append(f"photos: {len(job.photos)}, in chunks of up to {job.chunk}")
+    for line in lines:
+        _say(line)
+    refusal = ahead.refusal()
+    if refusal:  # before anybody fetches weights in vain
+        raise JobError("\n".join(refusal))
+    check_here(job.pipeline.graph)
 
 
 def _annotate(job: Job) -> None:

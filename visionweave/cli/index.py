@@ -60,7 +60,7 @@ def index(
     visionweave index photos/ -o library.vwindex
     visionweave search library "a courier on a bicycle"
     """
-    from visionweave.cli.profile import announce
+    from visionweave.cli.profile import announce, check_here
     from visionweave.cli.progress import Progress
     from visionweave.index import IndexJob, build_index
     from visionweave.jobs.photos import find_photos
@@ -77,6 +77,7 @@ def index(
     if own is not None:
         own.check(space, str(out))
     announce(pipeline.graph)
+    check_here(pipeline.graph)
     job = IndexJob(
         pipeline,
         space,

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from visionweave.graph import Graph
 
-__all__ = ["Profile", "announce"]
+__all__ = ["Profile", "announce", "check_here"]
 
 Profile = Annotated[
     str | None,
@@ -25,13 +25,10 @@ def announce(graph: Graph) -> None:
     """Print on standard error which models a pipeline is about to use.
 
     Raises:
-        WeightsError: some model has no checkpoint, or it is not on this machine. All that is
-            missing is said at once, before anything is loaded.
+        WeightsError: some model has no checkpoint.
     """
-    from visionweave.errors import WeightsError
     from visionweave.overrides import checkpoints
     from visionweave.weights.lookup import ABOUT_MINI, is_profile
-    from visionweave.weights.store import missing_text
 
     by_profile: dict[str, dict[str, None]] = {}
     found = checkpoints(graph)
@@ -43,7 +40,19 @@ def announce(graph: Graph) -> None:
         print(f"{title}: {', '.join(names)}", file=sys.stderr)
     if any(entry.shipped for entry in found.values()):
         print(f"mini: {ABOUT_MINI}; for those: --profile base", file=sys.stderr)
-    missing = dict.fromkeys(map(missing_text, found.values()))
+
+
+def check_here(graph: Graph) -> None:
+    """Refuse a pipeline whose models are not all on this machine.
+
+    Raises:
+        WeightsError: it is so. All that is missing is said at once, before anything is loaded.
+    """
+    from visionweave.errors import WeightsError
+    from visionweave.overrides import checkpoints
+    from visionweave.weights.store import missing_text
+
+    missing = dict.fromkeys(map(missing_text, checkpoints(graph).values()))
     missing.pop("", None)
     if missing:
         raise WeightsError("\n".join(missing))

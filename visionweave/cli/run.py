@@ -86,6 +86,10 @@ def run(
             metavar="SIZE", help="Run models in stages that fit into this much memory: 4GB."
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be needed, and whether it is; run nothing."),
+    ] = False,
     max_megapixels: Annotated[
         float | None, typer.Option(min=0, help="Read photos of up to this size.")
     ] = None,
@@ -103,9 +107,11 @@ def run(
     visionweave run thumbnails "photos/**/*.tif" -o out/ --set small.longest=256
     visionweave run mine.yaml photos/ -o out/ -i phrases="red apple, cat"
     visionweave run objects-to-3d photos/ -o out/ --profile base
+    visionweave run objects-to-3d photos/ --profile base --dry-run
+    visionweave run objects-to-3d photos/ -o out/ --profile base --memory-budget 6GB
     visionweave run --locked out/run.json -o again/
     """
-    from visionweave.cli.conduct import conduct
+    from visionweave.cli.conduct import conduct, look
     from visionweave.cli.given import open_cache, read_budget
     from visionweave.execution.executor import CHUNK
 
@@ -134,6 +140,9 @@ def run(
         _check_alone(settings, profile)
         given = [each for each in (name, *(photos or [])) if each is not None]
         job = _locked_job(locked, given, inputs, strict, options)
+    if dry_run:
+        look(job)
+        return 0
     return conduct(job)
 
 

@@ -87,7 +87,7 @@ def _query(
 ) -> Query:
     """Embed what is searched for, with the model that made the index."""
     from visionweave.cli.index import embedder, space_of
-    from visionweave.cli.profile import announce
+    from visionweave.cli.profile import announce, check_here
     from visionweave.index import Query
     from visionweave.values import Image, Text
 
@@ -98,6 +98,7 @@ def _query(
     pipeline = embedder(model, **{name: kinds[name] for name in wanted})
     photos.check_space(space_of(pipeline))
     announce(pipeline.graph)
+    check_here(pipeline.graph)
     result = pipeline.run(device=device, precision=precision, **wanted)
     return Query.of(result.outputs.get("text"), result.outputs.get("image"), text_weight)
 

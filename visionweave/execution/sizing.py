@@ -41,8 +41,8 @@ class Measure(Protocol):
     def free(self) -> int | None:
         """How many bytes are free now."""
 
-    def start(self) -> None:
-        """The work begins."""
+    def start(self, *, afresh: bool = False) -> None:
+        """The work begins; `afresh`: its bytes are wanted, whatever that does to its seconds."""
 
     def stop(self) -> tuple[float, int | None]:
         """The work has ended: its seconds, and its bytes where they are known."""
@@ -132,9 +132,10 @@ class TriedSizes(Sizes):
         """Begin to measure a batch of which something is to be found out."""
         climb = self._climbs.get(key := _key(method.node, method.name))
         if climb is not None:
-            self._measuring = climb.measures(size) or size not in self._bytes[key]
-        if self._measuring:
-            self._measure.start()
+            unknown = size not in self._bytes[key]
+            self._measuring = unknown or climb.measures(size)
+            if self._measuring:
+                self._measure.start(afresh=unknown)
 
     def ended(self, method: BoundMethod[Any, Any], size: int, failed: bool) -> None:
         """Take the measure."""
