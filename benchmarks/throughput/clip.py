@@ -1,0 +1,153 @@
+"""CLIP ViT-B/32: an embedding of each photo of a folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+import visionweave as vw
+from visionweave.nodes.clip import Embed
+
+from .run import (
+    Outcome,
+    Settings,
+    alone,
+    best_rate,
+    ceiling,
+    decoding,
+    one_by_one,
+    print_ceilings,
+    print_ways,
+    woven,
+)
+from .weights import made_in, make_weights
+
+NAME = "random-clip"
+
+
+def plain_loop(settings: Settings) -> Outcome:
+    """What open_clip's README shows: a photo at a time, in fp32."""
+    import open_clip
+
+    weights = str(made_in(NAME) / "open_clip_model.safetensors")
+    model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32", pretrained=weights)
+    model = model.eval().to(settings.torch_device)
+
+    def do(path: str) -> Any:
+        pixels = preprocess(PIL.Image.open(path)).unsqueeze(0).to(settings.torch_device)
+        return model.encode_image(pixels, normalize=True)[0].cpu().numpy()
+
+    return one_by_one(settings, do)
+
+
+def transformers_pipeline(settings: Settings) -> Outcome:
+    """transformers' pipeline with a model of the same size, in batches."""
+    import transformers
+
+    config = transformers.CLIPVisionConfig(patch_size=32, hidden_size=768, intermediate_size=3072)
+    extract = transformers.pipeline(
+        "image-feature-extraction",
+        model=transformers.CLIPVisionModelWithProjection(config).eval(),
+        image_processor=transformers.CLIPImageProcessor(),
+        device=settings.torch_device,
+    )
+    batch = settings.batch or 32
+    extract(list(settings.photos[:batch]), batch_size=batch)
+    started = time.perf_counter()
+    extract(list(settings.photos), batch_size=batch)
+    return Outcome(time.perf_counter() - started)
+
+
+class RayEmbed:
+    """The class of a Ray Data job, as its documentation shows."""
+
+    def __init__(self, device: str) -> None:
+        import open_clip
+
+        weights = str(made_in(NAME) / "open_clip_model.safetensors")
+        model, _, self.preprocess = open_clip.create_model_and_transforms(
+            "ViT-B-32", pretrained=weights
+        )
+        self.model, self.device = model.eval().to(device), device
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
+        pixels = [self.preprocess(PIL.Image.fromarray(each)) for each in batch["image"]]
+        with torch.inference_mode():
+            vectors = self.model.encode_image(torch.stack(pixels).to(self.device), normalize=True)
+        return {"path": batch["path"], "vector": vectors.cpu().numpy()}
+
+
+def ray_data(settings: Settings) -> Outcome:
+    """A Ray Data job: reading and embedding as a stream of batches."""
+    import ray
+
+    ray.init(num_cpus=settings.threads + 1, log_to_driver=False)  # one is the actor's
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def job(paths: list[str]) -> dict[str, Any]:
+        read = ray.data.read_images(paths, include_paths=True, mode="RGB")
+        found = read.map_batches(
+            RayEmbed,
+            fn_constructor_kwargs={"device": settings.torch_device},
+            batch_size=settings.batch or 32,
+            compute=ray.data.ActorPoolStrategy(size=1),
+            num_gpus=0 if settings.torch_device == "cpu" else 1,
+        )
+        return {Path(row["path"]).name: row["vector"] for row in found.take_all()}
+
+    job(list(settings.photos[:1]))
+    started = time.perf_counter()
+    vectors = job(list(settings.photos))
+    seconds = time.perf_counter() - started
+    ray.shutdown()
+    return Outcome(seconds, [vectors[Path(path).name] for path in settings.photos])
+
+
+def weave(settings: Settings) -> Outcome:
+    """visionweave."""
+    photo = vw.Input("photo", vw.Image)
+    pipeline = vw.Pipeline(embedding=Embed(NAME)(photo))
+    return woven(settings, pipeline, lambda result: result["embedding"].vector)
+
+
+def ceilings(settings: Settings) -> tuple[float, int, float, float]:
+    """The model alone and its best batch; decoding in full and as far as CLIP needs it."""
+    node = Embed(NAME)
+    photo = vw.Image.open(settings.photos[0])
+    rate, batch, _ = best_rate(settings, node, lambda count: [[photo]] * count)
+    fit = node.fit()
+    assert fit is not None
+    return rate, batch, decoding(settings, None), decoding(settings, [fit])
+
+
+def prepare(settings: Settings) -> None:
+    make_weights(NAME)
+
+
+def main(settings: Settings) -> None:
+    """Run all ways, and print how they compare."""
+    alone(prepare, settings)
+    ways = {
+        "plain open_clip loop": plain_loop,
+        "transformers pipeline": transformers_pipeline,
+        "Ray Data": ray_data,
+        "visionweave": weave,
+    }
+    found = {name: alone(way, settings) for name, way in ways.items()}
+    model, batch, full, reduced = alone(ceilings, settings)
+    ours = print_ways(settings, found)
+    rows = {
+        "the model alone": f"{model:.3g} photos/s, in batches of {batch}",
+        "decoding in full, a thread": f"{full:.3g} photos/s",
+        "decoding as far as needed, a thread": f"{reduced:.3g} photos/s",
+    }
+    print_ceilings(ours, ceiling(settings, [model], reduced), rows)
+    pairs = zip(found["plain open_clip loop"].values, found["visionweave"].values, strict=True)
+    worst = max(1 - float(np.dot(one, other)) for one, other in pairs)
+    print(f"\nEmbeddings beside the plain loop's: 1 - cosine at most {worst:.1e}.")
