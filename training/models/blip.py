@@ -46,7 +46,7 @@ class Training(Task):
     """
 
     name = "blip"
-    schedule = Schedule(images=240_000, batch=64, rate=1.2e-3, warmup=150, cooldown=0.3)
+    schedule = Schedule(images=220_000, batch=64, rate=1.2e-3, warmup=150, cooldown=0.3)
     entry: ClassVar[dict[str, Any]] = {"config": {"image_size": SIDE}, "tasks": ["blip.caption"]}
     limits = "Two things in a picture are often one right and one wrong; three mostly so."
     alone, mix = Mix(two=0.0, three=0.0, cutouts=0.15), Mix()
