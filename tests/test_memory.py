@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from visionweave.memory import Gauge, free_memory, total_memory
@@ -114,27 +116,40 @@ def test_a_device_that_is_neither_is_not_known() -> None:
 LINUX = pytest.mark.skipif(free_memory() is None, reason="the system does not tell")
 
 
+def in_a_process(work: str) -> list[int | None]:
+    """What `taken` is after some lines of Python in a process of their own.
+
+    A gauge measures the whole process, and this one has threads and garbage of other tests.
+    """
+    lines = "import json, numpy as np\nfrom visionweave.memory import Gauge\ngauge = Gauge('cpu')\n"
+    code = f"{lines}taken = []\n{work}\nprint(json.dumps(taken))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found: list[int | None] = json.loads(done.stdout)
+    return found
+
+
 @LINUX
 def test_a_gauge_tells_the_peak_and_not_what_is_left() -> None:
-    gauge = Gauge("cpu")
-    gauge.start()
-    for _ in range(2):
-        np.ones(40_000_000, np.uint8)
-    seconds, taken = gauge.stop()
-    assert seconds > 0
+    (taken,) = in_a_process(
+        "gauge.start()\n"
+        "for _ in range(2):\n"
+        "    np.ones(40_000_000, np.uint8)\n"
+        "seconds, most = gauge.stop()\n"
+        "assert seconds > 0\n"
+        "taken.append(most)"
+    )
     if taken is not None:  # not every system lets a process reset its peak
         assert 35_000_000 < taken < 75_000_000
 
 
 @LINUX
 def test_afresh_a_gauge_counts_what_was_kept_from_earlier_work() -> None:
-    def work() -> int | None:
-        gauge.start(afresh=True)
-        held = [bytes(50_000) for _ in range(600)]  # too small to be given back at once
-        assert len(held) == 600
-        return gauge.stop()[1]
-
-    gauge = Gauge("cpu")
-    taken = [work() for _ in range(3)]
+    taken = in_a_process(
+        "for _ in range(3):\n"
+        "    gauge.start(afresh=True)\n"
+        "    held = [bytes(50_000) for _ in range(600)]  # too small to be given back at once\n"
+        "    taken.append(gauge.stop()[1])\n"
+        "    del held"
+    )
     if platform.libc_ver()[0] == "glibc" and None not in taken:
         assert min(each or 0 for each in taken) > 20_000_000

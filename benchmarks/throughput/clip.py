@@ -136,7 +136,7 @@ def main(settings: Settings) -> None:
     ways = {
         "plain open_clip loop": plain_loop,
         "transformers pipeline": transformers_pipeline,
-        "Ray Data": ray_data,
+        "Ray Data (memory of its driver)": ray_data,
         "visionweave": weave,
     }
     found = {name: alone(way, settings) for name, way in ways.items()}
