@@ -374,6 +374,8 @@ def test_files_that_vanish_after_the_report_leave_a_note(
     page.open("a.jpg")
     page.wait("document.querySelector('#stage .notice').textContent.includes('cannot be shown')")
     page.wait("[...document.querySelectorAll('.card .missing')].length === 1")
+    assert "cannot be shown" in "".join(page.texts("#stage .notice"))
+    assert len(page.texts(".card .missing")) == 1
 
 
 def test_the_job_says_what_its_steps_took(show: Open, make_job: Callable[..., Path]) -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.loop import Run, Schedule, Task
+from training.loop import Run, Task
+from training.schedule import Schedule
 
 
 class Line(Task):

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.loop import Schedule, Task
+from training.loop import Task
 from training.models._blip_captions import LENGTH, captioned, named
 from training.models._blip_network import Captioner, see
 from training.models._vit_dense import choose, normalised, shares
 from training.models._vit_pictures import SIDE, THINGS, Mix, labelled, pictures, unseen
 from training.models._vit_words import BEGIN, END, PAD, tokenizer
+from training.schedule import Schedule
 from training.world import World
 from training.world.captions import caption
 from training.world.scenes import Scene

@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.loop import Schedule, Task
+from training.loop import Task
 from training.models._clip_network import Pair, clip_config, from_blip
 from training.models._clip_texts import texts_of
 from training.models._vit_dense import choose, normalised, shares
 from training.models._vit_pictures import SIDE, THINGS, Mix, labelled, pictures, unseen
 from training.models._vit_words import padded, tokenizer
+from training.schedule import Schedule
 from training.world import NAMES, NAMES_ZH, World
 from training.world.words import write_tokenizer
 

@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.loop import Schedule, Task
+from training.loop import Task
+from training.schedule import Schedule
 from training.world import TRAINED, World
 from training.world.words import write_tokenizer
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.loop import Schedule, Task
+from training.loop import Task
 from training.models._ram_measure import (
     average_precision,
     precision_and_recall,
@@ -31,6 +31,7 @@ from training.models._ram_measure import (
 )
 from training.models._ram_net import FINE, Student, student
 from training.models._swin import for_tagger
+from training.schedule import Schedule
 from training.world import NAMES, NAMES_ZH, TRAINED, Scene, World
 
 __all__ = ["Training", "asymmetric", "cells", "naming"]

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.loop import Schedule, Task
+from training.loop import Task
 from training.models._triposr_items import SOLIDS, Item, drawing_item, solid_item
 from training.models._triposr_measure import drawings, solids
 from training.models._triposr_start import begin
+from training.schedule import Schedule
 from training.world import TRAINED, World
 from visionweave.nodes.triposr.config import Config
 from visionweave.nodes.triposr.net import TripoSR
