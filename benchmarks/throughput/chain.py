@@ -74,13 +74,13 @@ def _detector(settings: Settings) -> Any:
     from transformers import (
         BertTokenizer,
         GroundingDinoForObjectDetection,
-        GroundingDinoImageProcessor,
+        GroundingDinoImageProcessorPil,
         GroundingDinoProcessor,
     )
 
     device = settings.torch_device
     tokenizer = BertTokenizer(vocab=str(made_in(BOXES) / "vocab.txt"))
-    processor = GroundingDinoProcessor(GroundingDinoImageProcessor(), tokenizer)
+    processor = GroundingDinoProcessor(GroundingDinoImageProcessorPil(), tokenizer)
     model = GroundingDinoForObjectDetection.from_pretrained(made_in(BOXES)).eval().to(device)
 
     def boxes(photo: PIL.Image.Image, tags: list[str]) -> Any:
