@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -44,13 +45,14 @@ def test_the_models_that_ship_are_small() -> None:
 def test_models_and_their_cards_are_built_into_the_package(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "weights.lock"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE", "weights.lock"):
         shutil.copy(ROOT / name, source)
     told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     setuptools = told["tool"]["setuptools"]
     for package in setuptools["packages"]:  # empty: what is tested is the data
-        folder = setuptools["package-dir"].get(package, package.replace(".", "/"))
-        (source / folder).mkdir(parents=True)
+        for name, folder in setuptools["package-dir"].items():  # and what is below these
+            package = re.sub(rf"^{re.escape(name)}(?=\.|$)", folder, package)
+        (source / package.replace(".", "/")).mkdir(parents=True, exist_ok=True)
     model = source / "visionweave/weights/mini/mini-x"
     (model / "words").mkdir(parents=True)
     (model / "README.md").write_text("# mini-x\n")
