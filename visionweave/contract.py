@@ -20,7 +20,8 @@ A node is a class with a decorator and a method `run`:
   `__init__` keeps its settings and does nothing else, save raising ValueError for settings that do
   not go together.
 - `run` is a function of its arguments and settings: it keeps nothing from call to call, changes no
-  argument, and may be called in any order. Whatever it raises fails this one item alone.
+  argument, and may be called in any order, and in several threads at once. Whatever it raises
+  fails this one item alone.
 - What it computes does not depend on whose its arguments are, the photo's name and the object's
   number; it hands those on. So a renamed photo has the results that it had (`visionweave.cache`).
 - A `ModelNode` also has `load`, and its `run` is a coroutine (see `visionweave.deferred`).

@@ -110,15 +110,19 @@ def settle(step: PlannedStep, calls: list[Call], items: list[Item]) -> None:
 def by_item(calls: list[Call], count: int, seconds: float) -> list[float]:
     """What a step took for each of `count` items: its calls, and an equal part of the rest.
 
+    Calls that ran side by side took longer, together, than the step: each counts for its part.
+
     Args:
         calls: the calls of the step.
         count: the items of the chunk.
         seconds: what the step took for all of them.
     """
     found = [0.0] * count
-    rest = (seconds - sum(call.seconds for call in calls)) / max(1, len(calls))
+    together = sum(call.seconds for call in calls)
+    part = min(1.0, seconds / together) if together else 1.0
+    rest = (seconds - part * together) / max(1, len(calls))
     for call in calls:
-        found[call.item] += call.seconds + rest
+        found[call.item] += part * call.seconds + rest
     return found
 
 

@@ -33,11 +33,12 @@ from visionweave.contract import ModelNode
 from visionweave.errors import NodeFailed
 from visionweave.execution.batching import THREADS, Batcher
 from visionweave.execution.calls import Call, by_item, expand, resolve, settle, without_failures
-from visionweave.execution.failures import Failed, Raised
+from visionweave.execution.failures import Failed
 from visionweave.execution.items import Item, make_item, read_chunks
 from visionweave.execution.keeper import Keeper
 from visionweave.execution.observe import Observer
 from visionweave.execution.plan import Plan, PlannedStep
+from visionweave.execution.side_by_side import run_each
 from visionweave.execution.sizing import Sizes
 from visionweave.runtime import Runtime
 
@@ -136,10 +137,9 @@ class Run:
 
     def __enter__(self) -> Self:
         plan, several = self.plan, self.options.chunk > 1  # a single item needs no threads
-        prepares = any(step.spec.is_async for step in plan.steps)
         # Two pools, so that the next chunk's photos do not stand in line before this one's batches.
         self._readers = self._pool() if several and plan.reads_images else None
-        self._workers = self._pool() if several and prepares else None
+        self._workers = self._pool() if several else None
         self.options.keeper.run_started(plan)
         return self
 
@@ -219,7 +219,7 @@ class Run:
             for done in self._run_batched(step, calls):
                 self._settle(step, done)
         else:
-            _run_each(step, calls)
+            run_each(step.node, calls, self._workers)
             self._settle(step, calls)
         if self.options.observers:
             seconds = by_item(calls, len(self._items), time.perf_counter() - started)
@@ -271,14 +271,3 @@ class Run:
         item.failures.clear()
         self._tell("item_finished", result)
         return result
-
-
-def _run_each(step: PlannedStep, calls: list[Call]) -> None:
-    run, then = step.node.run, time.perf_counter()
-    for call in calls:
-        try:
-            call.outcome = run(*call.arguments)
-        except Exception as error:  # whatever a node raises fails this call alone
-            call.outcome = Raised(error)
-        before, then = then, time.perf_counter()
-        call.seconds = then - before
