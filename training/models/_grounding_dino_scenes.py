@@ -38,7 +38,7 @@ SHARES = (0.7, 0.1, 0.1, 0.05, 0.05)
 NAMES_ASKED = ((6, 12), (12, 28))
 ASKED_SHARES = (0.6, 0.4)
 """The least and the most names of a batch's prompts. Long ones tell more names apart at once."""
-NOTHING_SHARE = 0.12
+NOTHING_SHARE = 0.3
 """Of the prompts that name nothing in the scene."""
 LEFT_OUT_SHARE = 0.1
 """Of the names that are left out of a prompt though the thing is there."""

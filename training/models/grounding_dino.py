@@ -35,7 +35,7 @@ class Training(Task):
 
     The Swin begins as mini-ram's, which has learnt to name what it sees. Every scene has a prompt
     of its own, of 6 to 28 names in any order, present and absent; a tenth of the present things
-    are not asked for, and an eighth of the prompts name absent things only. The loss is our own:
+    are not asked for, and three of ten prompts name absent things only. The loss is our own:
     focal loss for tokens, L1 and generalised IoU for boxes; each cell in the middle of an object
     learns to propose it; queries are matched one to one with objects, in two groups of which one
     is shipped. Linear heads, not shipped either, say what each cell and each query shows.
