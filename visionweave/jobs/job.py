@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ from visionweave.jobs.resume import (
     check_names,
     deleted_photos,
     folders_of,
-    is_done,
     item_key,
+    why_run,
     works,
 )
 from visionweave.jobs.summary import Summary
@@ -213,9 +214,12 @@ class _Run:
         self.receipt.end(self.summary, self.journal)
 
     def _results(self) -> Generator[Result]:
-        job = self.job
+        job, items = self.job, self._items()
+        first = next(items, None)
+        if first is None:  # who has nothing to do needs no room for models
+            return
         yield from job.pipeline.map(
-            self._items(),
+            chain([first], items),
             chunk=job.chunk,
             batch=job.batch,
             device=job.device,
@@ -239,15 +243,15 @@ class _Run:
 
     def _passed_over(self, work: Work) -> bool:
         draws = self.overlay is not None and work.photo is not None
-        if is_done(work.earlier, work.key, self.job.out, retry=self.job.retry, overlay=draws):
-            assert work.earlier is not None
-            self.summary.before += 1
-            self._count(work.earlier)
-            for observer in self.observers:
-                observer.item_passed_over(work.earlier.photo)
-            return True
-        self.running.append(work)
-        return False
+        if why_run(work.earlier, work.key, self.job.out, retry=self.job.retry, overlay=draws):
+            self.running.append(work)
+            return False
+        assert work.earlier is not None
+        self.summary.before += 1
+        self._count(work.earlier)
+        for observer in self.observers:
+            observer.item_passed_over(work.earlier.photo)
+        return True
 
     def _written(self, entry: Entry) -> None:
         self.timings.written(entry.timings)

@@ -15,9 +15,10 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from visionweave.atomic import sync_folder, write_atomic
 
@@ -27,6 +28,7 @@ __all__ = [
     "Journal",
     "append_line",
     "as_line",
+    "read_last",
     "read_lines",
     "remove_files",
     "remove_halves",
@@ -229,22 +231,39 @@ def read_lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
     return ((found, line) for found, line, _ in _read_places(path))
 
 
-def _read_places(path: Path) -> Iterator[tuple[dict[str, Any], bytes, int]]:
-    """The fields, the bytes and the place of each line."""
+def read_last(path: Path) -> Iterator[Entry]:
+    """The last line of each photo of a journal, which stays as it is; few are in memory at once.
+
+    Raises:
+        OSError: it is there, and cannot be read.
+    """
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
-    start = 0
     with file:
-        for line in file:
-            try:
-                found = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                found = None
-            if isinstance(found, dict) and isinstance(found.get("photo"), str):
-                yield found, line, start
-            start += len(line)
+        last = {found["photo"]: start for found, _, start in _places_in(file)}
+        for start in last.values():
+            file.seek(start)
+            yield Entry.from_json(json.loads(file.readline()))
+
+
+def _read_places(path: Path) -> Iterator[tuple[dict[str, Any], bytes, int]]:
+    """The fields, the bytes and the place of each line."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        yield from _places_in(file)
+
+
+def _places_in(file: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes, int]]:
+    start = 0
+    for line in file:
+        try:
+            found = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError:
+            found = None
+        if isinstance(found, dict) and isinstance(found.get("photo"), str):
+            yield found, line, start
+        start += len(line)
 
 
 def _is_torn(path: Path) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from visionweave.cache.photos import PhotoHashes
 from visionweave.canonical import digest
@@ -15,12 +16,23 @@ from visionweave.jobs.photos import Photo, result_folders
 from visionweave.jobs.writer import Work
 from visionweave.photo.state import FileState
 
-__all__ = ["check_names", "deleted_photos", "folders_of", "is_done", "item_key", "works"]
+__all__ = [
+    "check_names",
+    "deleted_photos",
+    "folders_of",
+    "hashed",
+    "item_key",
+    "why_run",
+    "works",
+]
 
 AHEAD = 64
 """How many photos are hashed ahead of those that run; their files are then in memory."""
 
+T = TypeVar("T")
+
 Seen = tuple[FileState, str]
+"""The state of a file, and the sha256 of its bytes."""
 
 
 def item_key(recipe: str, sha256: str = "") -> str:
@@ -28,18 +40,39 @@ def item_key(recipe: str, sha256: str = "") -> str:
     return digest({"recipe": recipe, "photo": sha256})
 
 
-def is_done(
+def why_run(
     entry: Entry | None, key: str, out: Path, *, retry: bool = False, overlay: bool = False
-) -> bool:
-    """Whether a photo need not be run: it was, by this key, and its files are there.
+) -> str:
+    """Say why a photo is to be run; "" where it was, by this key, and its files are there.
 
-    One that failed is done too, as it would fail again; unless it is to be tried again (`retry`).
-    One without an overlay is not done where there is to be one (`overlay`).
+    One that failed is done too, as it would fail again. What is said of another key is for a photo
+    whose bytes are as they were.
+
+    Args:
+        entry: what came of it in an earlier run.
+        key: what its results would be made from now.
+        out: the job's folder.
+        retry: whether one that failed is to be tried again.
+        overlay: whether there is to be an overlay.
     """
-    done = ("ok",) if retry else DONE
-    if entry is None or entry.status not in done or (overlay and entry.overlay is None):
-        return False
-    return entry.key == key and entry.holds(out)
+    if entry is None:
+        return "it is new"
+    if entry.status not in DONE:
+        return "it was not finished"
+    if not entry.key and key:
+        return f"its file changed in run {entry.run}, or could not be read"
+    if entry.key != key:
+        return f"it was done in run {entry.run}, by another recipe"
+    if overlay and entry.overlay is None:
+        return f"it was done in run {entry.run}, without an overlay"
+    if not entry.holds(out):
+        gone = [name for name, size in entry.files.items() if not _is_right(out / name, size)]
+        return f"{', '.join(gone[:3])} is missing, or was changed"
+    return "it failed, and is to be tried again" if retry and entry.status != "ok" else ""
+
+
+def _is_right(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
 
 
 def works(
@@ -49,28 +82,37 @@ def works(
     recipe: str,
     hashes: PhotoHashes,
 ) -> Iterator[Work]:
-    """Yield for each photo what is to be made of it.
+    """Yield for each photo what is to be made of it."""
+    for photo, seen in hashed(((photo, photo.path) for photo in photos), hashes):
+        folder, earlier = folders[photo.name], journal.get(photo.name)
+        if seen is None:  # gone, or not to be read: running it will say so
+            yield Work(photo, folder, earlier=earlier)
+        else:
+            state, sha256 = seen
+            yield Work(photo, folder, item_key(recipe, sha256), sha256, state, earlier)
 
-    Files are hashed in a few threads, some photos ahead.
+
+def hashed(files: Iterable[tuple[T, Path]], hashes: PhotoHashes) -> Iterator[tuple[T, Seen | None]]:
+    """Hash files in a few threads, some ahead, and yield them in order by what they are called.
+
+    None is seen of a file that cannot be read.
     """
     with ThreadPoolExecutor(4, "visionweave-hash") as pool:
-        waiting: deque[tuple[Photo, Future[Seen]]] = deque()
-        rest = iter(photos)
+        waiting: deque[tuple[T, Future[Seen]]] = deque()
+        rest = iter(files)
         try:
             while True:
-                while len(waiting) < AHEAD and (photo := next(rest, None)) is not None:
-                    waiting.append((photo, pool.submit(hashes.of, photo.path)))
+                while len(waiting) < AHEAD and (file := next(rest, None)) is not None:
+                    waiting.append((file[0], pool.submit(hashes.of, file[1])))
                 if not waiting:
                     return
-                photo, future = waiting.popleft()
-                folder, earlier = folders[photo.name], journal.get(photo.name)
+                name, future = waiting.popleft()
                 try:
-                    state, sha256 = future.result()
-                except OSError:  # gone, or not to be read: running it will say so
-                    yield Work(photo, folder, earlier=earlier)
+                    seen = future.result()
+                except OSError:
+                    yield name, None
                 else:
-                    key = item_key(recipe, sha256)
-                    yield Work(photo, folder, key, sha256, state, earlier)
+                    yield name, seen
         finally:
             pool.shutdown(cancel_futures=True)
 
