@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from visionweave import Image, Input, ModelNode, Pipeline, Runtime, Text, batched, node
 from visionweave.budget.preflight import Preflight, look_ahead
+from visionweave.budget.request import Options, Request
 from visionweave.budget.times import Times, duration_text, seconds_for
 from visionweave.cli import main
 from visionweave.execution.figures import Figures
@@ -92,11 +94,13 @@ def ahead(
     free: int | None = None,
     budget: int | None = None,
     pipeline: Pipeline | None = None,
+    **asked: Any,
 ) -> Preflight:
     """The look ahead on a machine with so much memory."""
-    monkeypatch.setattr("visionweave.budget.preflight.known_memory", lambda device: total)
+    monkeypatch.setattr("visionweave.budget.request.known_memory", lambda device: total)
     monkeypatch.setattr("visionweave.budget.preflight.free_memory", lambda device: free)
-    return look_ahead(pipeline or make_pipeline(), 100, CPU, budget)
+    asked = {"device": "cpu", "precision": "fp32"} | asked
+    return look_ahead(Request(pipeline or make_pipeline(), budget=budget, **asked), 100)
 
 
 def test_models_are_listed_with_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,15 +212,100 @@ def test_what_cannot_fit_is_refused_with_what_would(
 
 def test_a_gpu_that_is_too_small_leaves_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "visionweave.budget.preflight.known_memory",
+        "visionweave.budget.request.known_memory",
         lambda device: 64 * GB if device == "cpu" else GB,
     )
-    runtime = Runtime("cuda:0", "bf16")
-    runtime._expected = ("cuda:0", "bf16")  # as it is remembered, on a machine that has one
-    assert look_ahead(make_pipeline(), 1, runtime).refusal() == [
+    assert look_ahead(Request(make_pipeline(), "cuda:0", "bf16"), 1).refusal() == [
         "5.0 GB of memory are needed, and cuda:0 has 1.0 GB",
         "it could run",
         "  on the processor, which has 64.0 GB, and is slower: --device cpu",
+    ]
+
+
+def measure(pipeline: Pipeline, precision: str = "fp32", **taken: int) -> None:
+    """Let models have run in batches of 4, and have taken so many bytes; by step."""
+    figures = Figures("cpu", precision)
+    for step in pipeline.plan.steps:
+        if step.name in taken:
+            batches = {"look": {"size": 4, "bytes": taken[step.name]}}
+            figures.change(step.node, {"batches": batches})
+
+
+def test_a_batch_that_is_too_large_is_refused_with_one_that_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measure(make_pipeline(), seen=GB, named=GB // 2)  # 250 MB a photo, beside 3 GB of weights
+    found = ahead(monkeypatch, 6 * GB, batch=32)
+    assert found.refusal() == [
+        "11.0 GB of memory are needed, and cpu has 6.0 GB",
+        "it could run",
+        "  in smaller batches: --batch 8",
+        "  with smaller models: --profile base, which needs 5.3 GB",
+        "  with a smaller model: --set seen.model=small",
+    ]
+    assert found.lines()[0].startswith("  seen   big needs 10.0 GB: 2.0 GB of weights, 8.0 GB to")
+    assert ahead(monkeypatch, 6 * GB, batch=8).refusal() == []
+    assert ahead(monkeypatch, 6 * GB).refusal() == [], "which finds sizes that fit by itself"
+
+
+def test_a_batch_too_large_for_its_budget_is_refused_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measure(make_pipeline(), seen=GB, named=GB)
+    refusal = ahead(monkeypatch, 32 * GB, budget=4 * GB, batch=16).refusal()
+    assert refusal[:4] == [
+        "a memory budget of 4.0 GB is too little, each model alone, for",
+        "  step 'seen': big needs 6.0 GB: 2.0 GB of weights, 4.0 GB to work in (measured)",
+        "  step 'named': namer needs 5.0 GB: 1.0 GB of weights, 4.0 GB to work in (measured)",
+        "the least that would do is 6000MB",
+    ]
+    assert "  in smaller batches: --batch 8" in refusal
+
+
+def test_what_smaller_batches_save_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ahead(monkeypatch, GB, batch=32).refusal() == [
+        "5.0 GB of memory are needed, and cpu has 1.0 GB"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("taken", "ways"),
+    [
+        pytest.param({}, [], id="nothing is known"),
+        pytest.param({"seen": 2 * GB}, [], id="one model only"),
+        pytest.param({"seen": 2 * GB, "named": 9 * GB}, [], id="more"),
+        pytest.param(
+            {"seen": 2 * GB, "named": 2 * GB},
+            ["it could run", "  in bf16, by what was measured in it: --precision bf16"],
+            id="less",
+        ),
+    ],
+)
+def test_another_precision_is_named_where_it_was_measured_to_fit(
+    monkeypatch: pytest.MonkeyPatch, taken: dict[str, int], ways: list[str]
+) -> None:
+    measure(make_pipeline(), seen=8 * GB, named=8 * GB)  # for 4 photos; beside 3 GB of weights
+    measure(make_pipeline(), "bf16", **taken)
+    fixed = Options(profile=None, model=None)
+    assert ahead(monkeypatch, 3600 * 10**6, options=fixed).refusal() == [
+        "5.0 GB of memory are needed, and cpu has 3.6 GB",
+        *ways,
+    ]
+
+
+def test_a_budget_beyond_the_memory_there_is_is_refused_with_one_within(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusal = ahead(monkeypatch, 4500 * 10**6, budget=20 * GB).refusal()
+    assert "  in stages, one model after another: --memory-budget 4500MB" in refusal
+
+
+def test_a_command_is_told_only_what_it_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Options(profile=None, model="--model {model}", machine=False)
+    measure(make_pipeline(), "bf16", seen=4, named=4)
+    assert ahead(monkeypatch, 4500 * 10**6, options=options).refusal()[2:] == [
+        "  in stages, one model after another: --memory-budget 4500MB",
+        "  with a smaller model: --model small",
     ]
 
 
@@ -249,7 +338,7 @@ def test_a_run_that_cannot_fit_is_refused_before_weights_are_asked_for(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("visionweave.budget.preflight.known_memory", lambda device: GB)
+    monkeypatch.setattr("visionweave.budget.request.known_memory", lambda device: GB)
     out = tmp_path / "out"
     assert main(["run", "tags", str(photo), "-o", str(out), "--profile", "base"]) == 1
     error = capsys.readouterr().err.partition("error: ")[2]

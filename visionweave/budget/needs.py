@@ -2,9 +2,10 @@
 
 Weights are held in fp32, so they take four bytes for each number; of a safetensors file that is
 here, the numbers are counted, of any other, its bytes count. What a forward pass takes was measured
-where the model has run on this machine (`visionweave.execution.figures`): the largest batch's peak.
-Where it has not, it is guessed: as much again as the weights, at most 4 GB. Photos, results and
-Python itself come on top; they do not depend on the models.
+where the model has run on this machine (`visionweave.execution.figures`): the largest batch's peak;
+of other batches it is taken to be in proportion. Where it has not, it is guessed, whatever the
+batch: as much again as the weights, at most 4 GB. Photos, results and Python itself come on top;
+they do not depend on the models.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from visionweave.execution.plan import Plan
 from visionweave.weights.lock import Checkpoint
 from visionweave.weights.store import folder_of
 
-__all__ = ["Need", "guessed", "needs_of", "size_of", "weights_bytes"]
+__all__ = ["Need", "needs_of", "size_of", "weights_bytes"]
 
 MOST_GUESSED = 4_000_000_000
 """The most that a model that has not run here is taken to work in, in bytes."""
@@ -41,8 +42,8 @@ class Need:
         checkpoint: the model's weights; None for a node that is not in the list of weights.
         weights: what they take.
         working: what a forward pass takes, in batches of the size that is taken here.
-        least: the same in a batch of one.
-        measured: whether `working` was measured on this machine, not guessed.
+        least: the same in a batch of one; in the one that is given, where one is.
+        measured: whether `working` rests on measures on this machine, not on a guess.
     """
 
     step: str
@@ -60,28 +61,33 @@ class Need:
         return self.weights > 0 or self.measured
 
 
-def needs_of(plan: Plan, found: Mapping[str, Checkpoint], figures: Figures) -> dict[str, Need]:
+def needs_of(
+    plan: Plan, found: Mapping[str, Checkpoint], figures: Figures, batch: int | None = None
+) -> dict[str, Need]:
     """Return what the steps of a plan need that have models, by the step's name.
 
     Args:
         plan: the plan.
         found: the checkpoints of the steps that have one, by the step's name.
         figures: what was measured.
+        batch: the size of all batches; None for what is found to be best.
     """
     needs = {}
     for step in plan.steps:
         if not isinstance(step.node, ModelNode):
             continue
-        need = guessed(step.name, step.spec.id, found.get(step.name))
+        need = _guessed(step.name, step.spec.id, found.get(step.name))
         working, least = _measured(figures.of(step.node).get("batches"))
+        if working and batch is not None:
+            working = least = least * batch
         if working:
             need = replace(need, working=working, least=least, measured=True)
         needs[step.name] = need
     return needs
 
 
-def guessed(step: str, node: str, entry: Checkpoint | None) -> Need:
-    """Return what a step needs with a checkpoint that has not run here."""
+def _guessed(step: str, node: str, entry: Checkpoint | None) -> Need:
+    """What a step needs with a checkpoint that has not run here."""
     weights = 0 if entry is None else weights_bytes(entry)
     guess = min(weights, MOST_GUESSED)
     model = step if entry is None else entry.name
@@ -93,7 +99,7 @@ def size_of(needs: Iterable[Need], *, least: bool = False) -> int:
 
     Args:
         needs: the models.
-        least: in batches of one.
+        least: in the smallest batches that they can run in.
     """
     found = list(needs)
     weights = {need.model: need.weights for need in found}

@@ -53,7 +53,8 @@ def execute_within(
         JobError: a model does not fit even alone.
         WeightsError: a model has no checkpoint.
     """
-    needs = needs_of(plan, checkpoints(graph), Figures(*options.runtime.expected))
+    figures = Figures(*options.runtime.expected)
+    needs = needs_of(plan, checkpoints(graph), figures, options.sizes.batch)
     waiting = PassingRoom() if room is None else room
     # Stages stay as they are, though by now more may be known of what the models need.
     groups = waiting.earlier(budget) or _new_groups(plan, needs, budget)

@@ -45,6 +45,7 @@ def retry(
     visionweave retry out/
     visionweave retry out/ street/004.jpg --batch 1
     """
+    from visionweave.budget.request import Options
     from visionweave.cli.conduct import conduct
     from visionweave.cli.given import open_cache, read_budget
     from visionweave.jobs.job import Job
@@ -76,7 +77,8 @@ def retry(
             given=locked.receipt["given"],
             profile=about["profile"],
             changes=about["changes"],
-        )
+        ),
+        Options(profile=None, model=None),
     )
 
 

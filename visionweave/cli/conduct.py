@@ -3,65 +3,63 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from visionweave.budget.request import Options
     from visionweave.jobs.job import Job, Summary
 
-__all__ = ["conduct", "look"]
+__all__ = ["conduct", "rehearse"]
 
 SHOWN = 5
 """Deleted photos that are named."""
 
 
-def conduct(job: Job) -> int:
-    """Run a job with its progress shown and Ctrl-C heeded, and return the exit code."""
+def conduct(job: Job, options: Options) -> int:
+    """Run a job with its progress shown and Ctrl-C heeded, and return the exit code.
+
+    Args:
+        job: the job.
+        options: what the command can be told to do otherwise.
+    """
     from visionweave.budget.times import Times
+    from visionweave.cli.ahead import look
     from visionweave.cli.interrupt import ctrl_c
     from visionweave.cli.progress import Progress
     from visionweave.jobs.job import run_job
     from visionweave.runtime import Runtime
 
-    try:
-        look(job)
+    with _closed_after(job):
+        look(job, options)
         times = Times(Runtime.get(job.device, job.precision))
         with ctrl_c() as stop, Progress(len(job.photos) or 1) as progress:
             summary = run_job(job, [progress, times, stop])
-    finally:
-        job.hashes.close()
-        if job.cache is not None:
-            job.cache.close()
     if summary.before < summary.counts.total() or summary.pruned:
         _annotate(job)
     report(job, summary)
     return summary.exit_code
 
 
-def look(job: Job) -> None:
-    """Say what a job needs; nothing is loaded or written.
+def rehearse(job: Job, options: Options) -> int:
+    """Say what a job needs, run nothing, and return the exit code; arguments as for `conduct`."""
+    from visionweave.cli.ahead import look
 
-    Raises:
-        DeviceError: the device is not on this machine.
-        JobError: the models do not fit into the memory there is; the message says what would.
-        WeightsError: a model's weights are not here.
-    """
-    from visionweave.budget.preflight import look_ahead
-    from visionweave.cli.profile import announce, check_here
-    from visionweave.errors import JobError
-    from visionweave.runtime import Runtime
+    with _closed_after(job):
+        look(job, options)
+    return 0
 
-    runtime = Runtime.get(job.device, job.precision)
-    ahead = look_ahead(job.pipeline, len(job.photos) or 1, runtime, job.memory_budget)
-    announce(job.pipeline.graph)
-    lines = ahead.lines()
-    if lines and job.photos:
-        lines.append(f"photos: {len(job.photos)}, in chunks of up to {job.chunk}")
-    for line in lines:
-        _say(line)
-    refusal = ahead.refusal()
-    if refusal:  # before anybody fetches weights in vain
-        raise JobError("\n".join(refusal))
-    check_here(job.pipeline.graph)
+
+@contextmanager
+def _closed_after(job: Job) -> Iterator[None]:
+    """Let go of what a job has open."""
+    try:
+        yield
+    finally:
+        job.hashes.close()
+        if job.cache is not None:
+            job.cache.close()
 
 
 def _annotate(job: Job) -> None:

@@ -111,7 +111,8 @@ def run(
     visionweave run objects-to-3d photos/ -o out/ --profile base --memory-budget 6GB
     visionweave run --locked out/run.json -o again/
     """
-    from visionweave.cli.conduct import conduct, look
+    from visionweave.budget.request import Options
+    from visionweave.cli.conduct import conduct, rehearse
     from visionweave.cli.given import open_cache, read_budget
     from visionweave.execution.executor import CHUNK
 
@@ -134,16 +135,15 @@ def run(
         "cache": cache,
         "hashes": hashes,
     }
+    changeable = Options()
     if locked is None:
         job = _job(name, photos or [], inputs, settings, profile, options)
     else:
         _check_alone(settings, profile)
         given = [each for each in (name, *(photos or [])) if each is not None]
         job = _locked_job(locked, given, inputs, strict, options)
-    if dry_run:
-        look(job)
-        return 0
-    return conduct(job)
+        changeable = Options(profile=None, model=None, machine=False)
+    return (rehearse if dry_run else conduct)(job, changeable)
 
 
 def _job(
