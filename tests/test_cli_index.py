@@ -19,6 +19,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from PIL import ImageColor
+from safetensors.numpy import save
 
 from visionweave import Cutout, Embedding, Image, ModelNode, Runtime, Text, batched, node
 from visionweave.cli import main
@@ -162,7 +163,8 @@ def test_bad_photos_are_listed(capsys: pytest.CaptureFixture[str], here: Path) -
     code, _, err = run(capsys, "index", "photos")
     lines = [line for line in err.splitlines() if line]
     assert code == 2
-    assert lines[1] == "failed: 00.jpg: the file is empty (0 bytes)"
+    failed = [line for line in lines if line.startswith("failed: ")]
+    assert (failed[0], len(failed)) == ("failed: 00.jpg: the file is empty (0 bytes)", 10)
     assert lines[-2] == f"and 2 more, in {Path('library.vwindex/failures.jsonl')}"
     assert lines[-1].endswith("5 new, 12 failed")
     assert len((here / "library.vwindex/failures.jsonl").read_text().splitlines()) == 12
@@ -250,6 +252,81 @@ def test_weights_that_are_missing_are_said_before_anything_is_read(
     assert code == 1
     assert "tiny is not on this machine" in err
     assert not (here / "library.vwindex").exists()
+
+
+# Before it begins -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(here: Path) -> None:
+    """Checkpoints of which "tiny" needs 6 MB: the weights, and as much again to work in."""
+    sizes = {"tiny": 750_000, "other": 75_000}
+    weights = {name: save({"w": np.zeros(size, np.float32)}) for name, size in sizes.items()}
+    list_checkpoints(here / "weights", **weights)
+    lock = here / "weights/weights.lock"
+    profiles = '[profiles.base]\nclip = "other"\n[profiles.large]\nclip = "tiny"\n'
+    lock.write_text(profiles + lock.read_text())
+
+
+def on_small(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str]]:
+    """Run `index photos` on a machine of 1 MB: the exit code, and what is said."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("visionweave.budget.request.known_memory", lambda device: 1_000_000)
+        code, _, err = run(capsys, "index", "photos", *arguments)
+    return code, err.splitlines()
+
+
+@pytest.mark.usefixtures("large")
+def test_what_the_model_needs_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visionweave.budget.request.known_memory", lambda device: None)
+    monkeypatch.setattr("visionweave.budget.preflight.free_memory", lambda device: None)
+    _, _, err = run(capsys, "index", "photos", "--batch", "2")
+    assert err.splitlines()[:4] == [
+        "models by name: tiny",
+        "  clip_embed  tiny needs 6 MB: 3 MB of weights, 3 MB to work in (guessed); here",
+        "memory: 6 MB for all models; cpu, fp32, has an unknown size",
+        "photos: 5, in chunks of up to 64",
+    ]
+    _, _, err = run(capsys, "index", "photos", "--overwrite")
+    assert "time: about 1 s for the models, from earlier jobs on this machine\n" in err
+
+
+@pytest.mark.usefixtures("large")
+def test_a_model_that_does_not_fit_is_refused_with_one_that_does_and_that_works(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, lines = on_small(capsys)
+    refusal = [
+        "error: 6 MB of memory are needed, and cpu has 1 MB",
+        "it could run",
+        "  with a smaller model: --model other",
+    ]
+    assert (code, lines[-3:]) == (1, refusal)
+    assert not Path("library.vwindex").exists()
+    assert on_small(capsys, *lines[-1].split()[-2:])[0] == 0
+
+
+@pytest.mark.usefixtures("large")
+def test_of_an_index_that_is_there_only_what_is_left_counts(
+    capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    run(capsys, "index", "photos")
+    (here / "photos/red.png").rename(here / "photos/apple.png")
+    (here / "photos/lime.png").unlink()
+    code, lines = on_small(capsys)
+    assert (code, lines[1]) == (0, "photos: 4; nothing is left for models to do")
+    assert lines[-1].endswith(": 1 moved, 1 gone, 3 same")
+    for name in ("new", "blue"):
+        PIL.Image.new("RGB", (7, 7), "teal").save(here / f"photos/{name}.png")
+    (here / "photos/bad.png").symlink_to("nowhere")
+    code, lines = on_small(capsys)
+    assert code == 1
+    said = "photos: 6, 2 of them left for models to look at, in chunks of up to 64"
+    assert said in lines
+    assert lines[-1] == "  with a smaller model: --model other --overwrite"
+    assert on_small(capsys, *lines[-1].split()[-3:])[0] == 2  # of the link to nowhere
 
 
 SLOW = """

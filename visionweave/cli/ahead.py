@@ -56,8 +56,8 @@ def look_at_index(job: IndexJob, *, new: bool) -> None:
     from visionweave.runtime import Runtime
 
     announce(job.pipeline.graph)
-    again = "" if new else " --overwrite"
-    options = Options(f"--model {{profile}}{again}", f"--model {{model}}{again}")
+    model = "--model {model}" if new else "--model {model} --overwrite"
+    options = Options(profile=None, model=model)  # a profile would name the same one
     device, precision = Runtime.get(job.device, job.precision).expected
     request = Request(job.pipeline, device, precision, batch=job.batch, options=options)
     say_ahead(request, len(job.photos), photos_left(job), job.chunk)

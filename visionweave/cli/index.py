@@ -53,17 +53,20 @@ def index(
 
     Only photos whose bytes are new are embedded; photos whose files are gone are dropped. Photos of
     other folders stay in the index, save with --prune. Ctrl-C keeps what is done; the same command
-    goes on. Exit code 0 when all is well, 1 when it cannot start, 2 when photos could not be
-    read (listed in OUT/failures.jsonl), 130 when it was interrupted.
+    goes on. Before it begins it says what the model needs, and refuses what cannot fit, with what
+    would. Exit code 0 when all is well, 1 when it cannot start, 2 when photos could not be read
+    (listed in OUT/failures.jsonl), 130 when it was interrupted.
 
     \b
     visionweave index photos/ -o library.vwindex
     visionweave search library "a courier on a bicycle"
     """
-    from visionweave.cli.profile import announce, check_here
+    from visionweave.budget.times import Times
+    from visionweave.cli.ahead import look_at_index
     from visionweave.cli.progress import Progress
     from visionweave.index import IndexJob, build_index
     from visionweave.jobs.photos import find_photos
+    from visionweave.runtime import Runtime
     from visionweave.values import Image
 
     if max_megapixels is not None:
@@ -76,8 +79,6 @@ def index(
     space = space_of(pipeline)
     if own is not None:
         own.check(space, str(out))
-    announce(pipeline.graph)
-    check_here(pipeline.graph)
     job = IndexJob(
         pipeline,
         space,
@@ -89,8 +90,10 @@ def index(
         device=device,
         precision=precision,
     )
+    look_at_index(job, new=own is None)
+    times = Times(Runtime.get(device, precision))
     with Progress(len(found)) as progress:
-        summary = build_index(job, [progress])
+        summary = build_index(job, [progress, times])
     _report(out, summary)
     return summary.exit_code
 

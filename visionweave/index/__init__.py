@@ -18,6 +18,7 @@ same bytes share one row.
 
 from visionweave.index.build import IndexJob, IndexSummary, build_index
 from visionweave.index.files import read_manifest
+from visionweave.index.left import photos_left
 from visionweave.index.library import Match, PhotoIndex, as_hits
 from visionweave.index.query import Query, query_words
 from visionweave.index.sheet import contact_sheet
@@ -33,6 +34,7 @@ __all__ = [
     "as_hits",
     "build_index",
     "contact_sheet",
+    "photos_left",
     "query_words",
     "read_manifest",
 ]

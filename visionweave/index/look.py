@@ -32,7 +32,8 @@ class Seen:
         photo: the photo.
         path: its absolute path.
         bytes, mtime_ns: its size and time.
-        sha256: of its bytes; remembered when size and time are as they were.
+        sha256: of its bytes; remembered when size and time are as they were; "" where they were
+            not to be read.
         error: why it could not be read, else None.
     """
 
@@ -44,11 +45,19 @@ class Seen:
     error: OSError | None = None
 
 
-def look(photos: Sequence[Photo], known: Mapping[str, Entry]) -> Iterator[Seen]:
-    """Look at photos in threads, some way ahead of who iterates; yield them in order."""
+def look(
+    photos: Sequence[Photo], known: Mapping[str, Entry], *, read: bool = True
+) -> Iterator[Seen]:
+    """Look at photos in threads, some way ahead of who iterates; yield them in order.
+
+    Args:
+        photos: the photos.
+        known: what was seen of them before, by absolute path.
+        read: whether the bytes of those that are not as they were are read, and hashed.
+    """
 
     def several(some: Sequence[Photo]) -> list[Seen]:
-        return [_look(photo, known) for photo in some]
+        return [_look(photo, known, read) for photo in some]
 
     goes = (photos[start : start + TOGETHER] for start in range(0, len(photos), TOGETHER))
     waiting: deque[Future[list[Seen]]] = deque()
@@ -64,13 +73,15 @@ def look(photos: Sequence[Photo], known: Mapping[str, Entry]) -> Iterator[Seen]:
         pool.shutdown(cancel_futures=True)
 
 
-def _look(photo: Photo, known: Mapping[str, Entry]) -> Seen:
+def _look(photo: Photo, known: Mapping[str, Entry], read: bool) -> Seen:
     path = absolute(photo.path)
     try:
         bytes, mtime_ns = size_and_time(path)
         before = known.get(path)
         if before is not None and (before.bytes, before.mtime_ns) == (bytes, mtime_ns):
             return Seen(photo, path, bytes, mtime_ns, before.sha256)
+        if not read:
+            return Seen(photo, path, bytes, mtime_ns)
         with Path(path).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
