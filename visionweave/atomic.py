@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["sync_folder", "write_atomic"]
+__all__ = ["remove_halves", "sync_folder", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
@@ -34,6 +34,17 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes], *, durable: bool = T
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_halves(path: Path) -> None:
+    """Remove what a killed process left of writing a file with `write_atomic`."""
+    if path.parent.is_dir():
+        for half in path.parent.glob(f".{_escaped(path.name)}.*.part"):
+            half.unlink(missing_ok=True)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def sync_folder(folder: Path) -> None:

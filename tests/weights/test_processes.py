@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -87,3 +88,43 @@ def test_a_process_killed_half_way_is_continued(
     assert server.ranges() == [None, "bytes=150000-"]
     assert verified_files(tiny)["w.bin"].read_bytes() == BODY
     assert "w.bin: going on behind the 150 kB that are here" in notes.lines
+
+
+KILLED_AT_A_RENAMING = """
+import os, signal, sys
+from pathlib import Path
+
+left = [int(sys.argv[1])]
+rename = Path.replace
+
+def replace(self, target):
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    renamed = rename(self, target)
+    if left == [0] and sys.argv[2] == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return renamed
+
+Path.replace = replace
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(("0", "before"), id="before the file has its name"),
+        pytest.param(("1", "after"), id="after the file has its name"),
+        pytest.param(("1", "before"), id="before its hash is remembered"),
+    ],
+)
+def test_a_process_killed_at_the_end_of_a_file_leaves_nothing_behind(
+    moment: tuple[str, str], server: Server, url: str, store: Path
+) -> None:
+    command = [sys.executable, "-c", KILLED_AT_A_RENAMING + PULL, *moment]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert len(server.requests) == 1
+    pull(checkpoint("tiny", "clip"))
+    assert len(server.requests) == 1, "all of it was there"
+    assert sorted(path.name for path in (store / "tiny").iterdir()) == [".verified.json", "w.bin"]
+    assert (store / "tiny/w.bin").read_bytes() == BODY

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import filelock
 
+from visionweave.atomic import remove_halves
 from visionweave.errors import JobError
 from visionweave.jobs import failures
-from visionweave.jobs.journal import Journal, remove_files, remove_halves
+from visionweave.jobs.journal import Journal, remove_files
 
 __all__ = ["OWN_FILES", "STAGES", "job_folder", "leave_no_trace"]
 

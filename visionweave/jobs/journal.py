@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from visionweave.atomic import sync_folder, write_atomic
+from visionweave.atomic import remove_halves, sync_folder, write_atomic
 
 __all__ = [
     "DONE",
@@ -31,7 +31,6 @@ __all__ = [
     "read_last",
     "read_lines",
     "remove_files",
-    "remove_halves",
 ]
 
 DONE = ("ok", "partial", "failed")
@@ -285,14 +284,3 @@ def remove_files(out: Path, names: Iterable[str]) -> None:
             if folder == out or not folder.is_dir() or any(folder.iterdir()):
                 break
             folder.rmdir()
-
-
-def remove_halves(path: Path) -> None:
-    """Remove what a killed process left of writing a file (see `visionweave.atomic`)."""
-    if path.parent.is_dir():
-        for half in path.parent.glob(f".{_escaped(path.name)}.*.part"):
-            half.unlink(missing_ok=True)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

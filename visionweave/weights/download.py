@@ -203,7 +203,7 @@ def _attempt(client: httpx2.Client, file: WeightFile, part: Part, watcher: Watch
     """
     import httpx2
 
-    if part.size and part.size == file.bytes:
+    if part.size and (part.size == file.bytes or part.sha256 == file.sha256):
         return
     if file.bytes is not None and part.size > file.bytes:
         part.restart()

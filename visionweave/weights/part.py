@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Self
 
+from visionweave.atomic import sync_folder
+
 __all__ = ["Part"]
 
 READ_BYTES = 1 << 20
@@ -87,9 +89,10 @@ class Part:
         """Force the bytes to the disk, and give the file its name."""
         os.fsync(self._file.fileno())
         self._file.close()  # some systems rename no open file
-        self._part.replace(self._path)
+        # Before the renaming: after it, nobody would come back to remove what is left.
         self._mark.unlink(missing_ok=True)
-        _sync_folder(self._path.parent)
+        self._part.replace(self._path)
+        sync_folder(self._path.parent)
 
     def remove(self) -> None:
         """Remove what is there."""
@@ -97,13 +100,3 @@ class Part:
         self.size = 0
         self._part.unlink(missing_ok=True)
         self._mark.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a rename to the disk, where folders can be opened for that."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

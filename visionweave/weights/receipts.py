@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from visionweave.atomic import write_atomic
+from visionweave.atomic import remove_halves, write_atomic
 
 __all__ = ["Receipts", "sha256_of"]
 
@@ -85,6 +85,8 @@ class Receipts:
             changed[name] = entry
         if changed != memo:
             with contextlib.suppress(OSError):
+                # Another process that remembers at this very moment fails, and hashes again.
+                remove_halves(self.memo)
                 write_atomic(self.memo, json.dumps(changed, indent=1).encode())
 
 
