@@ -22,7 +22,7 @@ from visionweave.errors import JobError
 from visionweave.jobs.job import Job, run_job
 from visionweave.jobs.photos import find_photos
 
-CRASH = Path(__file__).parents[2] / "benchmarks" / "crash.py"
+ROOT = Path(__file__).parents[2]
 
 SLOW = """
 import sys, time
@@ -129,8 +129,8 @@ def test_the_second_ctrl_c_ends_at_once() -> None:
 
 
 def test_a_job_killed_at_random_moments_comes_to_the_same_end() -> None:
-    command = [sys.executable, str(CRASH), "--runs", "5", "--seed", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.crash", "--kills", "5", "--seed", "3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "nothing was lost"
 

@@ -1,0 +1,1 @@
+"""Jobs that are killed at random moments; see `__main__.py`."""
