@@ -208,6 +208,48 @@ def test_explain_speaks_of_failures(capsys: pytest.CaptureFixture[str]) -> None:
     assert "visionweave retry out b.png" in said
 
 
+def test_explain_agrees_with_run_on_overlays(capsys: pytest.CaptureFixture[str]) -> None:
+    options: dict[str, list[str]] = {"with": ["--overlay"], "without": ["--no-overlay"], "": []}
+    for first, then, runs in (
+        ("without", "with", True),
+        ("without", "without", False),
+        ("with", "without", False),
+        ("with", "with", False),
+        ("", "without", False),
+    ):
+        run(capsys, "run", "squares.yaml", "photos", "--overwrite", *options[first])
+        said = explained(capsys, "a.png", "masks", *options[then])
+        why = "would run: it was done in run 1, without an overlay"
+        passed = "would be passed over: it was done in run 1, and nothing changed"
+        assert said.startswith(f"a.png: {why if runs else passed}"), (first, then)
+        _, _, err = run(capsys, "run", "squares.yaml", "photos", *options[then])
+        assert ("2 of them done before" in err) is not runs, (first, then)
+
+
+def test_explain_takes_the_job_as_it_ran_last(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "run", "squares.yaml", "photos", "--no-overlay")
+    assert "would be passed over" in explained(capsys, "a.png")
+    assert "without an overlay" in explained(capsys, "a.png", "--overlay")
+
+
+def test_explain_speaks_of_a_photo_that_could_not_be_read(
+    capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    (here / "photos/b.png").unlink()
+    (here / "photos/b.png").symlink_to("nowhere")
+    run(capsys, "run", "squares.yaml", "photos")
+    _, _, err = run(capsys, "run", "squares.yaml", "photos")
+    assert "2 of them done before" in err
+    said = explained(capsys, "b.png")
+    assert said.startswith("b.png: would be passed over: it failed in part in run 1, and nothing")
+    (here / "photos/b.png").unlink()
+    squares(here / "photos/b.png")
+    said = explained(capsys, "b.png")
+    assert said.startswith("b.png: would run: its file changed in run 1, or could not be read")
+    _, _, err = run(capsys, "run", "squares.yaml", "photos")
+    assert "2 good (1 of them done before)" in err
+
+
 # The receipt ----------------------------------------------------------------------------------
 
 

@@ -97,6 +97,14 @@ def explain(
         typer.Option("--set", "-s", metavar="STEP.SETTING=VALUE", help="Change a step's setting."),
     ] = None,
     profile: Profile = None,
+    overlay: Annotated[
+        bool | None,
+        typer.Option(
+            "--overlay/--no-overlay",
+            help="Of a run with overlays, or without; if neither is given, as the job ran last.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> int:
@@ -109,6 +117,7 @@ def explain(
     visionweave explain out/ street/004.jpg
     visionweave explain out/ street/004.jpg masks
     visionweave explain out/ street/004.jpg masks --set boxes.box_threshold=0.4
+    visionweave explain out/ street/004.jpg --overlay
     """
     from visionweave.cli.given import open_cache, read_changes, read_pipeline
     from visionweave.jobs.explain import explain as explained
@@ -125,7 +134,8 @@ def explain(
     inputs = {name: read_input(name, data) for name, data in receipt["inputs"].items()}
     _, hashes = open_cache(no_cache=True)
     runtime = Runtime.get(device, precision)
-    for line in explained(out, photo, step, now.graph, inputs, runtime, hashes):
+    draws = receipt.get("overlay") if overlay is None else overlay
+    for line in explained(out, photo, step, now, inputs, runtime, hashes, draws):
         print(line)
     hashes.close()
     return 0

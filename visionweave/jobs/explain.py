@@ -9,11 +9,13 @@ from typing import Any
 from visionweave.cache.photos import PhotoHashes
 from visionweave.errors import JobError, did_you_mean
 from visionweave.graph import Graph
-from visionweave.jobs.journal import DONE, Entry
+from visionweave.jobs.journal import Entry
+from visionweave.jobs.overlay import make_overlay
 from visionweave.jobs.receipt import read_receipt
 from visionweave.jobs.recipe import Recipe, differences, make_recipe
 from visionweave.jobs.repeat import entries_of, find_entry
-from visionweave.jobs.resume import item_key
+from visionweave.jobs.resume import item_key, why_run
+from visionweave.pipeline import Pipeline
 from visionweave.runtime import Runtime
 
 __all__ = ["explain"]
@@ -23,10 +25,11 @@ def explain(
     out: Path,
     photo: str,
     step: str | None,
-    graph: Graph,
+    pipeline: Pipeline,
     inputs: Mapping[str, Any],
     runtime: Runtime,
     hashes: PhotoHashes,
+    overlay: bool | None = None,
 ) -> list[str]:
     """Say in lines what would become of a photo if the job ran now, and why.
 
@@ -34,15 +37,16 @@ def explain(
         out: the job's folder.
         photo: the photo, by name or path.
         step: a step; with it come those that it needs. All when None.
-        graph: the pipeline as it is now.
+        pipeline: the pipeline as it is now.
         inputs: the inputs that are the same for all photos.
         runtime: what it would run on.
         hashes: the hashes of photos.
+        overlay: whether overlays are wanted; see `visionweave.jobs.overlay`.
 
     Raises:
         JobError: the folder holds no job, or there is no such photo or step.
     """
-    receipt = read_receipt(out / "run.json")
+    receipt, graph = read_receipt(out / "run.json"), pipeline.graph
     entry = find_entry(entries_of(out), photo, out)
     if step is not None and step not in graph.steps:
         known = ", ".join(graph.steps)
@@ -50,7 +54,8 @@ def explain(
         raise JobError(f"the pipeline has no step {step!r}; {hint}")
     now = make_recipe(graph, inputs, runtime, hashes)
     old = Recipe.from_json(entry.recipe, receipt["recipes"].get(entry.recipe, now.to_json()))
-    head, bytes_changed = _head(out, entry, now, hashes)
+    draws = make_overlay(pipeline, overlay) is not None
+    head, bytes_changed = _head(out, entry, now, hashes, draws=draws)
     lines = [f"{entry.photo}: {head}"]
     chosen = [name for name in graph.steps if name in now.steps]
     if step is not None:
@@ -61,39 +66,37 @@ def explain(
     return lines + [f"  {name:{width}}  {verdicts[name]}" for name in chosen]
 
 
-def _head(out: Path, entry: Entry, now: Recipe, hashes: PhotoHashes) -> tuple[str, bool]:
+def _head(
+    out: Path, entry: Entry, now: Recipe, hashes: PhotoHashes, *, draws: bool
+) -> tuple[str, bool]:
     """What would become of a photo as a whole, and whether its bytes are others."""
     path = None if entry.path is None else Path(entry.path)
-    sha256 = ""
-    if path is not None:
-        try:
-            sha256 = hashes.of(path)[1]
-        except OSError as error:
-            return f"would fail: {path}: {error.strerror or error}", True
+    try:
+        sha256, wrong = "" if path is None else hashes.of(path)[1], ""
+    except OSError as error:
+        sha256, wrong = "", f"{path}: {error.strerror or error}"
+    key = "" if wrong else item_key(now.key, sha256)
+    why = why_run(entry, key, out, overlay=draws and path is not None)
     changed = sha256 != entry.sha256
-    if changed:
-        text = f"would run: its bytes changed (sha256 {entry.sha256[:12]}…, now {sha256[:12]}…)"
-        return text, True
-    if entry.status not in DONE:
-        return "would run: it was not finished", False
-    if entry.key != item_key(now.key, sha256):
-        return f"would run: it was done in run {entry.run}, by another recipe", False
-    if not entry.holds(out):
-        gone = [name for name in entry.files if not _is_right(out / name, entry.files[name])]
-        return f"would run: {', '.join(gone[:3])} is missing, or was changed", False
-    if entry.status != "ok":
-        return (
-            f"would be passed over: it {_STATUS[entry.status]} in run {entry.run}, and nothing "
-            f"changed; to try it again: visionweave retry {out} {entry.photo}"
-        ), False
-    return f"would be passed over: it was done in run {entry.run}, and nothing changed", False
+    if not why:
+        return _passed_over(out, entry), changed
+    if wrong:
+        return f"would fail: {wrong}", changed
+    if changed and entry.sha256:  # else it could not be read
+        why = f"its bytes changed (sha256 {entry.sha256[:12]}…, now {sha256[:12]}…)"
+    return f"would run: {why}", changed
+
+
+def _passed_over(out: Path, entry: Entry) -> str:
+    if entry.status == "ok":
+        return f"would be passed over: it was done in run {entry.run}, and nothing changed"
+    return (
+        f"would be passed over: it {_STATUS[entry.status]} in run {entry.run}, and nothing "
+        f"changed; to try it again: visionweave retry {out} {entry.photo}"
+    )
 
 
 _STATUS = {"partial": "failed in part", "failed": "failed"}
-
-
-def _is_right(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
 
 
 def _verdicts(
