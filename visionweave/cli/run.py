@@ -88,7 +88,10 @@ def run(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Say what would be needed, and whether it is; run nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Say what is left to do, what it needs, and whether it fits; run nothing.",
+        ),
     ] = False,
     max_megapixels: Annotated[
         float | None, typer.Option(min=0, help="Read photos of up to this size.")
