@@ -4,8 +4,9 @@
 
 The hits are those of a model on 1024 x 768 photos (a made-up model without torch, which gives what
 CLIP gives, 512 numbers): all of one hit counts, from the photo's path to the value. Beside it, what
-decoding the photo alone takes. The finished job has 1,000 photos with three files each. Seconds
-of the processor stand beside those of the clock, because machines are shared.
+decoding the photo alone takes. The finished job has 1,000 photos with three files each. Time of the
+processor, of all threads, stands beside that of the clock, because machines are shared. What is
+printed is markdown.
 """
 
 from __future__ import annotations
@@ -93,24 +94,20 @@ def hits(folder: Path) -> None:
     photos = make_photos(folder / "photos", PHOTOS, (1024, 768))
     pipeline = vw.Pipeline(out=Embed()(vw.Input("photo", vw.Image)))
     time.sleep(0.1)  # photos that were written just now are not remembered
-    timed = {name: Timed() for name in ("known", "decoding alone", "computed")}
+    timed = {name: Timed() for name in ("a hit", "decoding alone", "computed anew")}
     with Cache(folder / "cache") as cache:
         list(pipeline.map(photos, cache=cache, device="cpu", precision="fp32"))
         for _ in range(ROUNDS):
-            with timed["known"]:
+            with timed["a hit"]:
                 for result in pipeline.map(photos, cache=cache, device="cpu", precision="fp32"):
                     assert result["out"].space == "bench"
             with timed["decoding alone"]:
                 for path in photos:
                     vw.Image.open(path).decode()
-            with timed["computed"]:
+            with timed["computed anew"]:
                 list(pipeline.map(photos, device="cpu", precision="fp32"))
-    known = timed["known"].medians[1]
-    print(f"{PHOTOS} photos of 1024 x 768, medians of {ROUNDS} rounds, a photo")
-    print(f"{'':18}{'ms, clock':>12}{'ms, processor':>16}{'times a hit':>14}")
-    for name, each in timed.items():
-        clock, processor = (seconds / PHOTOS * 1000 for seconds in each.medians)
-        print(f"{name:18}{clock:12.3f}{processor:16.3f}{each.medians[1] / known:14.1f}")
+    about = f"a photo of 1024 x 768; {PHOTOS} photos, medians of {ROUNDS} rounds"
+    print_table(about, "ms", timed, 1000 / PHOTOS)
 
 
 def finished_job(folder: Path) -> None:
@@ -129,17 +126,24 @@ def finished_job(folder: Path) -> None:
             )  # fmt: skip
             assert run_job(job).counts == {"ok": JOB}
 
-    first, again = Timed(), Timed()
-    with first:
+    timed = {"again": Timed(), "the first time": Timed()}
+    with timed["the first time"]:
         run()
     for _ in range(ROUNDS):
-        with again:
+        with timed["again"]:
             run()
-    print(f"\na job of {JOB} photos, three files each")
-    print(f"{'':18}{'s, clock':>12}{'s, processor':>16}")
-    for name, timed in (("the first time", first), ("again", again)):
-        print(f"{name:18}{timed.medians[0]:12.2f}{timed.medians[1]:16.2f}")
-    print(f"{'ratio':18}{first.medians[0] / again.medians[0]:12.1f}")
+    about = f"a job of {JOB} photos, three files each; median of {ROUNDS} runs again"
+    print_table(about, "s", timed)
+
+
+def print_table(about: str, unit: str, timed: dict[str, Timed], scale: float = 1) -> None:
+    """Print a row for each, with how many times the first row's processor time it takes."""
+    least = next(iter(timed.values())).medians[1]
+    print(f"\n| {about} | {unit}, clock | {unit}, processor | times the first |\n|---|---|---|---|")
+    for name, each in timed.items():
+        clock, processor = (seconds * scale for seconds in each.medians)
+        times = each.medians[1] / least
+        print(f"| {name} | {clock:.3f} | {processor:.3f} | {times:.1f} |")
 
 
 if __name__ == "__main__":
