@@ -234,6 +234,22 @@ def test_failures_are_left_only_to_be_tried_again(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.endswith(f"error: {REFUSED}\n")
 
 
+def test_a_job_that_is_repeated_exactly_is_told_of_no_other_models(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lock = Path("weights/weights.lock")
+    little = LOCK.replace("huge", "little").replace(str(3 * MB), "9")
+    profiles = '[profiles.base]\nleft = "little"\n[profiles.large]\nleft = "huge"\n'
+    lock.write_text(profiles + LOCK + little)
+    way = "  with a smaller model: --set boxes.model=little"
+    assert small(capsys)[1][-3:] == [f"error: {REFUSED}", "it could run", way]
+    run(capsys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("visionweave.budget.request.known_memory", lambda device: MB)
+        assert main(["run", "--locked", "out/run.json", "-o", "again"]) == 1
+    assert capsys.readouterr().err.endswith(f"error: {REFUSED}\n")
+
+
 def test_the_time_is_of_the_photos_that_are_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

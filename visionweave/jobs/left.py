@@ -29,9 +29,11 @@ def photos_left(job: Job) -> int:
         DeviceError: the device is not on this machine.
         WeightsError: a model has no checkpoint.
     """
+    if not job.has_models:
+        return 0
     count = len(job.photos) or 1
-    if job.overwrite or not job.has_models:
-        return count if job.has_models else 0
+    if job.overwrite:
+        return count
     try:
         survey = _Survey(job)
         return count - (survey.known_photos() if job.photos else survey.is_nameless_done())
