@@ -12,8 +12,9 @@ empty cache. In some rounds the pipeline changes half way, so that results are r
 After every kill, no file may count as fetched that is not whole and right, and the next request for
 one must begin behind the bytes that are there; all that the journal says is done must be there,
 byte for byte as an uninterrupted run makes it. At the end, the folder and the store of weights must
-hold exactly that. At least a quarter of the kills hit a file that is arriving; which those are, and
-which hit a photo whose files are being written, is seen from what they leave behind.
+hold exactly that. It goes on until a quarter of the kills that were asked for have hit a file that
+was arriving; which those are, and which hit photos whose files were being written, is seen from
+what they leave behind.
 """
 
 from __future__ import annotations
