@@ -159,6 +159,21 @@ def test_linking_twice_is_as_good_as_once(mine: Path) -> None:
     assert verified_files(add_files("own", [mine], link=True))["mine.bin"].samefile(mine)
 
 
+def test_a_kill_while_a_file_is_linked_leaves_no_part_that_a_download_would_write_in(
+    mine: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="killed"):
+        patch.setattr(Path, "replace", kill)
+        add_files("own", [mine], {"family": "clip"}, link=True)
+    assert [path for path in store.rglob("*.part") if path.samefile(mine)] == []
+    added = add_files("own", [mine], {"family": "clip"}, link=True)
+    assert verified_files(added)["mine.bin"].samefile(mine)
+    assert list(store.rglob("*.link")) == []
+
+
 def test_files_of_a_listed_checkpoint_are_checked_and_taken(
     server: Server, store: Path, tmp_path: Path
 ) -> None:

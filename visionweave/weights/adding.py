@@ -210,7 +210,8 @@ def _copy(file: WeightFile, source: Path, target: Path) -> str:
 def _link(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
         return
-    temporary = target.with_name(f"{target.name}.part")
+    # Not ".part": a download that found it would go on writing, and in the user's own file.
+    temporary = target.with_name(f"{target.name}.link")
     temporary.unlink(missing_ok=True)
     os.link(source.resolve(), temporary)
     temporary.replace(target)
