@@ -93,6 +93,8 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(exist_ok=True)
         PIL.Image.fromarray(np.full((4, 8, 3), value, np.uint8)).save(path)
     monkeypatch.setattr("time.perf_counter", CLOCK)
+    # In this thread, or the step's own clock would not move with its calls.
+    monkeypatch.setattr("visionweave.execution.side_by_side.LONG", float("inf"))
     return tmp_path / "photos"
 
 
@@ -172,6 +174,8 @@ def test_a_report_finds_the_times(photos: Path) -> None:
 
 def test_seconds_have_three_digits_that_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.perf_counter", CLOCK)
+    # In this thread, or the step's own clock would not move with its calls.
+    monkeypatch.setattr("visionweave.execution.side_by_side.LONG", float("inf"))
     times = {"step": 1234.5678}
     with timed(times, "(writing)"):
         CLOCK.now += 0.001234
