@@ -347,7 +347,7 @@ def test_a_photo_that_cannot_be_opened_for_now_keeps_its_place(library: Library)
     path = library.photos / "yard/red.png"
     path.unlink()
     path.mkdir()  # as little a file as one without rights, which a test run by root cannot make
-    summary = build_index(replace(library.job(), photos=[Photo(path, "yard/red.png")]))
+    summary = build_index(replace(library.job(), photos=[Photo(str(path), "yard/red.png")]))
     assert [each["photo"] for each in summary.failures] == ["yard/red.png"]
     assert sorted(library.names()) == ALL
 

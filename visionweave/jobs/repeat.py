@@ -145,7 +145,7 @@ def failed_photos(out: Path, only: Sequence[str] = ()) -> list[Photo]:
     entries = entries_of(out)
     chosen = [find_entry(entries, given, out) for given in only] or list(entries.values())
     return [
-        Photo(Path(entry.path), entry.photo)
+        Photo(entry.path, entry.photo)
         for entry in chosen
         if entry.status != "ok" and entry.path is not None
     ]
