@@ -5,9 +5,10 @@
 
 Photos of 160 x 120 with 8 objects each go through models (made up, without torch) that find boxes,
 then masks, and through the nodes that clean masks and cut objects out; the job draws overlays. All
-is written, and kept in a result cache. The photos are hard links to a few dozen files, so that a
-folder of any size takes no room. Each job runs in a process of its own; what is printed is the peak
-of its memory, as the system has counted it, and after every tenth of the photos what it held.
+is written, and kept in a result cache. The photos show a few dozen pictures, but no two have the
+same bytes, so that every one is computed. Each job runs in a process of its own; what is printed is
+the peak of its memory, as the system has counted it, and after every tenth of the photos what it
+held.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def held() -> int:
 
 
 def make_photos(folder: Path, count: int) -> None:
-    """Some photos, and hard links to them."""
+    """Some photos, and those again with other bytes behind the picture."""
     folder.mkdir()
     random = np.random.default_rng(0)
     for number in range(count):
@@ -101,7 +102,8 @@ def make_photos(folder: Path, count: int) -> None:
             pixels[:OBJECTS, 0] = random.integers(0, 90, (OBJECTS, 3))
             PIL.Image.fromarray(pixels).save(path)
         else:
-            os.link(folder / "00" / f"{number % ORIGINALS:05}.png", path)
+            original = folder / "00" / f"{number % ORIGINALS:05}.png"
+            path.write_bytes(original.read_bytes() + number.to_bytes(4, "little"))
 
 
 def run(photos: Path, out: Path, limit: int | None) -> tuple[int, float]:

@@ -35,7 +35,7 @@ def write_coco(task: Task) -> None:
     """
     categories = {name: index + 1 for name, index in task.classes().items()}
     photo_ids, ids = _Ids(), _Ids()
-    images = []
+    images: list[bytes] = []  # a fifth of what they take as fields
     with task.place.open(NAME) as file:
         file.write(b'{"info": ' + _line(_info(task)) + b',\n"licenses": [],\n"categories": ')
         file.write(_line([{"id": i, "name": name} for name, i in categories.items()]))
@@ -43,7 +43,7 @@ def write_coco(task: Task) -> None:
         for photo in task.read():
             height, width = photo.image_hw
             image = {"id": photo_ids.of(photo.name), "file_name": photo.name}
-            images.append(image | {"width": width, "height": height})
+            images.append(_line(image | {"width": width, "height": height}))
             for each in photo:
                 annotation = {
                     "id": ids.of(f"{photo.name}#{each.id}"),
@@ -52,11 +52,11 @@ def write_coco(task: Task) -> None:
                 }
                 shape = _shape(task, photo, each)
                 more = {"score": each.score, "object": each.id, "flags": each.flags}
-                _append(file, annotation | shape | more, first=not task.written)
+                _append(file, _line(annotation | shape | more), first=not task.written)
                 task.written += 1
         file.write(b'],\n"images": [')
-        for index, image in enumerate(images):
-            _append(file, image, first=not index)
+        for index, line in enumerate(images):
+            _append(file, line, first=not index)
         file.write(b"]}\n")
 
 
@@ -89,8 +89,8 @@ def _info(task: Task) -> dict[str, Any]:
     }
 
 
-def _append(file: BinaryIO, data: dict[str, Any], *, first: bool) -> None:
-    file.write((b"\n" if first else b",\n") + _line(data))
+def _append(file: BinaryIO, line: bytes, *, first: bool) -> None:
+    file.write((b"\n" if first else b",\n") + line)
 
 
 def _line(data: Any) -> bytes:
