@@ -20,6 +20,9 @@ RUNS = Path(__file__).parent / "runs"
 MODELS = sorted(p.stem for p in (Path(__file__).parent / "models").glob("[a-z]*.py"))
 
 Name = Annotated[str, typer.Argument(help=f"one of {', '.join(MODELS)}")]
+Mix = Annotated[
+    list[Path] | None, typer.Option(help="a state.pt of the same run, to average the weights with")
+]
 
 
 def task_named(name: str) -> Task:
@@ -68,12 +71,14 @@ def measure(
     name: Name,
     count: Annotated[int, typer.Option(help="how many unseen pictures per style")] = 500,
     threads: Annotated[int, typer.Option(help="of the CPU")] = os.cpu_count() or 1,
+    mix: Mix = None,
 ) -> None:
     """Print what a trained model gets right on unseen pictures."""
     torch.set_num_threads(threads)
     run = run_of(name)
     if not run.resume(to_train=False):
         raise typer.BadParameter(f"{run.folder} holds no state: train it first")
+    run.mix(mix or [])
     print(json.dumps(run.measured(count), indent=2))
 
 
@@ -113,13 +118,14 @@ def _told(name: str) -> dict[str, Any]:
 
 
 @app.command()
-def ship(name: Name) -> None:
+def ship(name: Name, mix: Mix = None) -> None:
     """Export a trained model into the package, with its row in weights.lock and its card."""
     from training.ship import ship as put
 
     run = run_of(name)
     if not run.resume(to_train=False):
         raise typer.BadParameter(f"{run.folder} holds no state: train it first")
+    run.mix(mix or [])
     put(name, run.task, run.averaged())
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,21 @@ class Run:
         state = torch.load(path, map_location="cpu", weights_only=True)
         self.task.start(self.network, state["average"])
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+
+    def mix(self, paths: Sequence[Path]) -> None:
+        """Average the averaged weights once more, with those of other ends of the same run.
+
+        "Model soups", Wortsman et al. 2022, arXiv:2203.05482: where runs share their beginning, the
+        mean of their weights is often better than each.
+        """
+        states = [torch.load(path, map_location=self.on, weights_only=True) for path in paths]
+        for state in states:
+            if state["average"].keys() != self.average.keys():
+                raise ValueError("these are weights of another network")
+        for name, own in self.average.items():
+            if own.is_floating_point():
+                others = [state["average"][name] for state in states]
+                own.copy_(torch.stack([own, *others]).mean(0))
 
     def averaged(self) -> nn.Module:
         """Return a network with the averaged weights, for measuring and exporting."""

@@ -111,9 +111,9 @@ def test_tags_says_what_is_there() -> None:
     ]
     given = sum(len(tags) for _, tags in pairs)
     right = sum(len(names & tags) for names, tags in pairs)
-    assert right / given >= 0.75
-    assert right / sum(len(names) for names, _ in pairs) >= 0.65
-    assert len(pairs[-1][1]) <= 2
+    assert right / given >= 0.85
+    assert right / sum(len(names) for names, _ in pairs) >= 0.75
+    assert len(pairs[-1][1]) <= 1
 
 
 @needs(DETECTOR)
@@ -125,8 +125,8 @@ def test_detect_finds_what_is_named_and_nothing_else() -> None:
         hits = (scene.masks.boxes.iou(found) >= 0.5) & same.reshape(len(scene.names), len(found))
         right += int(hits.any(axis=1).sum())
         false += int((~hits.any(axis=0)).sum())
-    assert right / sum(len(scene.names) for scene in scenes()) >= 0.7
-    assert false / len(scenes()) <= 0.45
+    assert right / sum(len(scene.names) for scene in scenes()) >= 0.72
+    assert false / len(scenes()) <= 0.4
 
 
 @needs(DETECTOR, SEGMENTER)
@@ -145,14 +145,14 @@ def test_label_has_a_second_opinion_that_mostly_agrees() -> None:
         for label, opinion in zip(result["masks"].boxes.labels, result["opinions"], strict=True):
             assert opinion.origin.label == label
             agree.append(opinion.phrases[0] == label)
-    assert np.mean(agree) >= 0.75
+    assert np.mean(agree) >= 0.85
 
 
 @needs("mini-ram", DETECTOR, SEGMENTER)
 def test_cutouts_show_the_objects_and_nothing_around_them() -> None:
     found, false = shares([result["masks"] for result in results("cutouts")], 0.6)
-    assert found >= 0.6
-    assert false <= 0.55
+    assert found >= 0.62
+    assert false <= 0.35
     for scene, result in zip(scenes(), results("cutouts"), strict=True):
         photo = Image.open(scene.path).pixels
         for cutout in result["cutouts"]:
@@ -170,8 +170,8 @@ def test_cutouts_show_the_objects_and_nothing_around_them() -> None:
 @needs("mini-ram", DETECTOR, SEGMENTER, "mini-triposr")
 def test_objects_to_3d_gives_closed_meshes_in_the_objects_colours() -> None:
     found, false = shares([result["masks"] for result in results("objects-to-3d")], 0.7)
-    assert found >= 0.55
-    assert false <= 0.55
+    assert found >= 0.6
+    assert false <= 0.35
     for result in results("objects-to-3d"):
         assert len(result["meshes"]) == len(result["cutouts"])
         for mesh, cutout in zip(result["meshes"], result["cutouts"], strict=True):
@@ -203,7 +203,7 @@ def test_captions_name_what_is_there_far_more_often_than_chance() -> None:
         for scene, result in zip(scenes(), results("caption"), strict=True)
         for name in scene.names
     ]
-    assert np.mean(named) >= 0.15  # one of 108 names would be right in one of 100
+    assert np.mean(named) >= 0.2  # one of 108 names would be right in one of 100
     assert all(result["caption"].text for result in results("caption"))
 
 

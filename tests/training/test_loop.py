@@ -98,6 +98,26 @@ def test_a_relatives_weights_are_taken_over(tmp_path: Path) -> None:
     assert child.network.weight.item() == pytest.approx(parent.average["weight"].item())
 
 
+def test_the_ends_of_a_run_are_averaged(tmp_path: Path) -> None:
+    run, other = _run(tmp_path / "one"), _run(tmp_path / "other")
+    run.train()
+    other.train()
+    for tensor in other.average.values():
+        tensor.add_(2)
+    other.save("state.pt")
+    before = {name: tensor.clone() for name, tensor in run.average.items()}
+    run.mix([tmp_path / "other/state.pt"])
+    for name, tensor in run.averaged().state_dict().items():
+        torch.testing.assert_close(tensor, before[name] + 1)
+
+
+def test_weights_of_another_network_are_not_averaged(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    torch.save({"average": {"else": torch.zeros(1)}}, tmp_path / "else.pt")
+    with pytest.raises(ValueError, match="another network"):
+        run.mix([tmp_path / "else.pt"])
+
+
 def test_the_rate_rises_stays_and_falls() -> None:
     schedule = Schedule(images=1000, batch=10, rate=1.0, warmup=10, cooldown=0.2)
     factors = [schedule.factor(step) for step in range(schedule.steps)]
