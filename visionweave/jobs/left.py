@@ -49,7 +49,7 @@ class _Survey:
         runtime = Runtime.get(job.device, job.precision)
         self.recipe = make_recipe(job.pipeline.graph, job.inputs, runtime, job.hashes).key
         self.draws = make_overlay(job.pipeline, job.overlay) is not None
-        self.new = {photo.name: photo.path for photo in job.photos}  # until a line speaks of it
+        self.new = {photo.name: photo for photo in job.photos}  # until a line speaks of it
         self.gone: list[str] = []  # the keys of photos that went well, and are not given any more
 
     def known_photos(self) -> int:
@@ -59,7 +59,7 @@ class _Survey:
             count += self._is_known(entry, self._key(seen))
         if self.job.cache is not None and 0 < len(self.new) <= len(self.gone):
             gone = set(self.gone) - {""}
-            for _, seen in hashed(self.new.items(), self.job.hashes):
+            for _, seen in hashed(((p, p.path) for p in self.new.values()), self.job.hashes):
                 count += self._key(seen) in gone
         return count
 
@@ -72,9 +72,9 @@ class _Survey:
     def _earlier(self) -> Iterator[tuple[Entry, Path]]:
         """The photos that were run by this recipe, with their files."""
         for entry in read_last(self.job.out / "items.jsonl"):
-            path, ours = self.new.pop(entry.photo, None), entry.recipe == self.recipe
-            if path is not None and ours:
-                yield entry, path
+            photo, ours = self.new.pop(entry.photo, None), entry.recipe == self.recipe
+            if photo is not None and ours:
+                yield entry, photo.path
             elif ours and entry.status == "ok":
                 self.gone.append(entry.key)
 

@@ -108,7 +108,7 @@ def result_folders(
 
 def _parents(name: str) -> Iterator[str]:
     """The folders that a name lies in, the innermost first."""
-    while name := posixpath.dirname(name):
+    while name := name.rpartition("/")[0]:
         yield name
 
 
