@@ -17,6 +17,9 @@ __all__ = ["MEMORY", "Base", "transaction"]
 MEMORY = Path(":memory:")
 """In the place of a file: what is kept in memory, until it is closed."""
 
+PAGES_KB = 512
+"""Memory for pages of a file, in KiB; the system keeps them too, so that more gains nothing."""
+
 T = TypeVar("T")
 
 
@@ -93,6 +96,7 @@ class Base:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA cache_size = -{PAGES_KB}")
             if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
                 script = f"BEGIN IMMEDIATE; {self._schema} PRAGMA user_version = 1; COMMIT;"
                 connection.executescript(script)

@@ -97,16 +97,13 @@ class Entry:
 
 _FIELDS = tuple(each.name for each in fields(Entry))
 
-Place = tuple[int, int]
-"""Where a line begins in the file, and how long it is, in bytes."""
-
 
 class Journal:
     """The journal of a job's folder.
 
     Reading it removes what a killed run has left half-written, so only one process may do it at a
     time: the job's lock sees to it. Of a folder of a million photos only the places of the lines
-    are in memory.
+    are in memory: the byte that each begins with.
 
     Args:
         out: the job's folder.
@@ -116,7 +113,7 @@ class Journal:
         self._out, self._path = out, out / "items.jsonl"
         self._file: io.FileIO | None = None
         self._synced = time.monotonic()
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, int] = {}
         self._clean()
 
     def __len__(self) -> int:
@@ -127,12 +124,15 @@ class Journal:
 
     def get(self, photo: str) -> Entry | None:
         """Return what came of a photo in an earlier run, or None."""
-        place = self._places.get(photo)
-        return None if place is None else self._entry(place)
+        start = self._places.get(photo)
+        if start is None:
+            return None
+        with self._path.open("rb") as file:  # quick, and nothing is left open
+            return _entry_at(file, start)
 
     def entries(self) -> Iterator[Entry]:
         """What came of each photo in earlier runs."""
-        return map(self._entry, self._places.values())
+        return _entries_at(self._path, self._places.values())
 
     def append(self, entry: Entry) -> None:
         """Write a line."""
@@ -154,55 +154,60 @@ class Journal:
             self._file = None
             self._clean()
 
-    def _line(self, place: Place) -> bytes:
-        with self._path.open("rb") as file:  # quick, and nothing is left open
-            file.seek(place[0])
-            return file.read(place[1])
-
-    def _entry(self, place: Place) -> Entry:
-        return Entry.from_json(json.loads(self._line(place)))
-
     def _clean(self) -> None:
         """Read the lines; remove the files of those that count no more, then these lines."""
-        last: dict[str, Place] = {}
+        last: dict[str, int] = {}
         halves: dict[str, None] = {}  # photos whose last line is not of an end
         old: set[str] = set()
         count = 0
-        for found, line, start in _read_places(self._path):
-            count += 1
-            entry = Entry.from_json(found)
-            if entry.photo in last:
-                before = self._entry(last[entry.photo])
-                old.update(set(before.all_files()).difference(entry.all_files()))
-            last[entry.photo] = start, len(line)
-            halves.pop(entry.photo, None)
-            if entry.status not in DONE:
-                halves[entry.photo] = None
-        for photo in halves:
-            old.update(self._entry(last.pop(photo)).all_files())
+        with (
+            suppress(FileNotFoundError),
+            self._path.open("rb") as file,
+            self._path.open("rb") as at,
+        ):
+            for found, _, start in _places_in(file):
+                count += 1
+                entry = Entry.from_json(found)
+                if entry.photo in last:
+                    old.update(self._left_of(_entry_at(at, last[entry.photo]), entry))
+                last[entry.photo] = start
+                halves.pop(entry.photo, None)
+                if entry.status not in DONE:
+                    halves[entry.photo] = None
+            for photo in halves:
+                old.update(_entry_at(at, last.pop(photo)).all_files())
         if old:
-            for place in last.values():
-                old.difference_update(self._entry(place).all_files())
+            for entry in _entries_at(self._path, last.values()):
+                old.difference_update(entry.all_files())
             remove_files(self._out, sorted(old))
         if count != len(last) or _is_torn(self._path):
-            last = self._rewrite(last)
+            self._rewrite(last)
         self._places = last
 
-    def _rewrite(self, places: dict[str, Place]) -> dict[str, Place]:
-        """Write some of the lines anew, sorted, and no others; return their new places."""
-        found: dict[str, Place] = {}
+    def _left_of(self, before: Entry, entry: Entry) -> Iterator[str]:
+        """The files of a line that its photo's next line has not, if they are there.
+
+        Few are: what a photo might have needed, such as a file for a traceback, was not made.
+        """
+        for name in set(before.all_files()).difference(entry.all_files()):
+            if (self._out / name).exists():
+                yield name
+
+    def _rewrite(self, places: dict[str, int]) -> None:
+        """Write some of the lines anew, sorted, and no others; note their new places."""
 
         def lines() -> Iterator[bytes]:
             start = 0
-            for photo in sorted(places):
-                line = self._line(places[photo])
-                found[photo] = start, len(line)
-                start += len(line)
-                yield line
+            with self._path.open("rb") as file:
+                for photo in sorted(places):
+                    file.seek(places[photo])
+                    line = file.readline()
+                    places[photo] = start
+                    start += len(line)
+                    yield line
 
         write_atomic(self._path, lines())
         sync_folder(self._out)
-        return found
 
 
 def as_line(data: dict[str, Any]) -> bytes:
@@ -227,7 +232,9 @@ def append_line(file: io.FileIO, data: dict[str, Any]) -> None:
 
 def read_lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
     """The fields and the bytes of each line of a file; one that was cut off is none."""
-    return ((found, line) for found, line, _ in _read_places(path))
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        for found, line, _ in _places_in(file):
+            yield found, line
 
 
 def read_last(path: Path) -> Iterator[Entry]:
@@ -236,24 +243,25 @@ def read_last(path: Path) -> Iterator[Entry]:
     Raises:
         OSError: it is there, and cannot be read.
     """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
+    with suppress(FileNotFoundError), path.open("rb") as file:
         last = {found["photo"]: start for found, _, start in _places_in(file)}
         for start in last.values():
-            file.seek(start)
-            yield Entry.from_json(json.loads(file.readline()))
+            yield _entry_at(file, start)
 
 
-def _read_places(path: Path) -> Iterator[tuple[dict[str, Any], bytes, int]]:
-    """The fields, the bytes and the place of each line."""
+def _entries_at(path: Path, starts: Iterable[int]) -> Iterator[Entry]:
     with suppress(FileNotFoundError), path.open("rb") as file:
-        yield from _places_in(file)
+        for start in starts:
+            yield _entry_at(file, start)
+
+
+def _entry_at(file: BinaryIO, start: int) -> Entry:
+    file.seek(start)
+    return Entry.from_json(json.loads(file.readline()))
 
 
 def _places_in(file: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes, int]]:
+    """The fields and the bytes of each line, and where it begins."""
     start = 0
     for line in file:
         try:
