@@ -69,7 +69,9 @@ class Config(BaseModel):
         deleted: tags that are never reported.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), defer_build=True
+    )
 
     variant: Variant
     backbone: str = ""

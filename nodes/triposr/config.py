@@ -31,7 +31,7 @@ class Config(BaseModel):
         resolution: the grid for which its planes are fine enough.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     naming: Literal["original", "current"] = "current"
     image_size: PositiveInt = 512

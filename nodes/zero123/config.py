@@ -30,7 +30,7 @@ class Config(BaseModel):
         width: D, of CLIP's embedding, and of what the denoiser attends to.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     layout: Literal["clip_camera_projection", "cc_projection", "lightning"]
     pose: Literal["radius", "polar"]
