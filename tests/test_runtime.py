@@ -54,6 +54,33 @@ def test_an_unknown_precision_is_refused_before_anything_runs() -> None:
         Pipeline(out=Input("text", Text)).run(text="a", precision="fp8")
 
 
+SMAPS = Path("/proc/self/smaps")
+HUGE = """
+from pathlib import Path
+from visionweave.runtime import Runtime
+Runtime.get("cpu")
+import torch
+tensor = torch.ones(2**24)
+advised = ["hg" in line.split() for line in Path("/proc/self/smaps").open() if "VmFlags" in line]
+print(any(advised))
+"""
+
+
+@pytest.mark.skipif(
+    not (SMAPS.exists() and Path("/sys/kernel/mm/transparent_hugepage").exists()),
+    reason="a system without huge pages",
+)
+@pytest.mark.parametrize(("given", "expected"), [(None, "True"), ("0", "False")])
+def test_large_tensors_lie_in_huge_pages_unless_the_environment_forbids_it(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    if given is not None:
+        monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", given)
+    done = subprocess.run([sys.executable, "-c", HUGE], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected, done.stderr
+
+
 # Sharing --------------------------------------------------------------------------------------
 
 

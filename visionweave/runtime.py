@@ -3,6 +3,11 @@
 `auto` means CUDA in bf16; else the CPU in bf16 where it computes that in hardware (AMX or
 AVX512-BF16, or Arm's bf16); else the CPU in fp32; unless $VISIONWEAVE_DEVICE or
 $VISIONWEAVE_PRECISION says what it means. Nothing here imports torch before it is needed.
+
+On Linux, torch is told to ask for huge pages for tensors of 2 MB and more: a system hands memory
+out page by page, cleared, which takes longer than most of what is computed between two matrix
+products. numpy does the same on its own. It has to be said before the process makes its first
+tensor; THP_MEM_ALLOC_ENABLE=0 in the environment turns it off.
 """
 
 from __future__ import annotations
@@ -28,6 +33,9 @@ PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}
 """What /proc/cpuinfo calls bf16 arithmetic in hardware, on x86 and on Arm."""
+
+_HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""What torch calls it."""
 
 _MEMORY_SIGNS = (
     "out of memory",  # CUDA, and most others
@@ -55,6 +63,7 @@ class Runtime:
         self._expected: tuple[str, str] | None = None
         self._models: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
         self._lock = threading.RLock()
+        os.environ.setdefault(_HUGE_PAGES, "1")
 
     @staticmethod
     def get(device: str = "auto", precision: str = "auto") -> Runtime:

@@ -10,12 +10,14 @@ import visionweave as vw
 from visionweave.nodes.blip import Caption
 
 from .run import (
+    OURS,
     Outcome,
     Settings,
     alone,
     best_rate,
     ceiling,
     decoding,
+    each_alone,
     one_by_one,
     print_ceilings,
     print_ways,
@@ -81,8 +83,8 @@ def prepare(settings: Settings) -> None:
 def main(settings: Settings) -> None:
     """Run both ways, and print how they compare."""
     alone(prepare, settings)
-    ways = {"plain transformers loop": plain_loop, "visionweave": weave}
-    found = {name: alone(way, settings) for name, way in ways.items()}
+    ways = {"plain transformers loop": plain_loop, OURS: weave}
+    found = each_alone(ways, settings)
     model, batch, reduced = alone(ceilings, settings)
     ours = print_ways(settings, found)
     rows = {

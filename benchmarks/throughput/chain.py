@@ -18,12 +18,14 @@ from visionweave.nodes.sam import Segment
 from visionweave.nodes.tag2text import Tag
 
 from .run import (
+    OURS,
     Outcome,
     Settings,
     alone,
     best_rate,
     ceiling,
     decoding,
+    each_alone,
     one_by_one,
     print_ceilings,
     print_ways,
@@ -181,8 +183,8 @@ def prepare(settings: Settings) -> None:
 def main(settings: Settings) -> None:
     """Run both ways, and print how they compare."""
     alone(prepare, settings)
-    ways = {"plain script": plain_script, "visionweave": weave}
-    found = {name: alone(way, settings) for name, way in ways.items()}
+    ways = {"plain script": plain_script, OURS: weave}
+    found = each_alone(ways, settings)
     models, decoded = alone(ceilings, settings)
     ours = print_ways(settings, found)
     rows = {
@@ -191,5 +193,5 @@ def main(settings: Settings) -> None:
     }
     rows["decoding in full, a thread"] = f"{decoded:.3g} photos/s"
     print_ceilings(ours, ceiling(settings, [rate for rate, _ in models], decoded), rows)
-    compare(found["plain script"].values, found["visionweave"].values)
+    compare(found["plain script"].values, found[OURS].values)
     print(f"{settings.objects} boxes of each photo went to SAM, on both sides.")

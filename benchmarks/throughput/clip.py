@@ -16,12 +16,14 @@ from visionweave.jobs.peak import Peak
 from visionweave.nodes.clip import Embed
 
 from .run import (
+    OURS,
     Outcome,
     Settings,
     alone,
     best_rate,
     ceiling,
     decoding,
+    each_alone,
     one_by_one,
     print_ceilings,
     print_ways,
@@ -151,9 +153,9 @@ def main(settings: Settings) -> None:
         "plain open_clip loop": plain_loop,
         "transformers pipeline": transformers_pipeline,
         "Ray Data": ray_data,
-        "visionweave": weave,
+        OURS: weave,
     }
-    found = {name: alone(way, settings) for name, way in ways.items()}
+    found = each_alone(ways, settings)
     model, batch, full, reduced = alone(ceilings, settings)
     ours = print_ways(settings, found)
     rows = {

@@ -65,13 +65,23 @@ class Outcome:
 Way = Callable[[Settings], Outcome]
 
 
-def alone(way: Callable[[Settings], Any], settings: Settings) -> Any:
+OURS = "visionweave"
+"""What our way is called, among those that a task can be done in."""
+
+
+def each_alone(ways: dict[str, Way], settings: Settings) -> dict[str, Outcome | None]:
+    """Run each way in a fresh process; the others without what visionweave tells torch."""
+    return {name: alone(way, settings, huge_pages=name == OURS) for name, way in ways.items()}
+
+
+def alone(way: Callable[[Settings], Any], settings: Settings, *, huge_pages: bool = True) -> Any:
     """Run something in a fresh process, so that its memory is its own; None if it is not here."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_prepared, (way, settings))
+        return pool.apply(_prepared, (way, settings, huge_pages))
 
 
-def _prepared(way: Callable[[Settings], Any], settings: Settings) -> Any:
+def _prepared(way: Callable[[Settings], Any], settings: Settings, huge_pages: bool) -> Any:
+    os.environ["THP_MEM_ALLOC_ENABLE"] = str(int(huge_pages))
     import torch
 
     torch.set_num_threads(settings.threads)
@@ -185,7 +195,7 @@ def print_ways(settings: Settings, found: dict[str, Outcome | None]) -> float:
         assert outcome is not None
         peak = ", ".join(f"{size / 1e9:.2f} GB ({of})" for of, size in outcome.peak.items())
         print(f"| {name} | {rate:.3g} | {rate / plain:.2f} | {peak} |")
-    return rates["visionweave"]
+    return rates[OURS]
 
 
 def print_ceilings(ours: float, whole: float, rows: dict[str, str]) -> None:
