@@ -14,7 +14,8 @@ import PIL.Image
 import pytest
 
 from visionweave.execution.executor import Result
-from visionweave.jobs.journal import Entry, as_line
+from visionweave.jobs.journal import Entry
+from visionweave.jobs.lines import as_line
 from visionweave.jobs.outputs import name_files, write_files
 from visionweave.values import Value
 

@@ -16,7 +16,7 @@ import pytest
 from visionweave import Embedding, Hits, Image, Origin, Tags, Text, Views
 from visionweave.cli import main
 from visionweave.errors import JobError
-from visionweave.jobs.journal import as_line
+from visionweave.jobs.lines import as_line
 from visionweave.report import build_report
 from visionweave.testing import (
     make_boxes,

@@ -10,7 +10,8 @@ from typing import Any
 
 from visionweave.atomic import write_atomic
 from visionweave.errors import NodeFailed
-from visionweave.jobs.journal import Journal, as_line, read_lines
+from visionweave.jobs.journal import Journal
+from visionweave.jobs.lines import as_line, read_lines
 
 __all__ = ["FOLDER", "describe_failures", "read_failures", "tidy_failures", "write_tracebacks"]
 

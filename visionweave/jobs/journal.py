@@ -21,17 +21,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from visionweave.atomic import remove_halves, sync_folder, write_atomic
+from visionweave.jobs.lines import append_line, is_torn, lines_in
 
-__all__ = [
-    "DONE",
-    "Entry",
-    "Journal",
-    "append_line",
-    "as_line",
-    "read_last",
-    "read_lines",
-    "remove_files",
-]
+__all__ = ["DONE", "Entry", "Journal", "read_last", "remove_files"]
 
 DONE = ("ok", "partial", "failed")
 """The statuses of a photo that the job has come to an end with."""
@@ -165,7 +157,7 @@ class Journal:
             self._path.open("rb") as file,
             self._path.open("rb") as at,
         ):
-            for found, _, start in _places_in(file):
+            for found, _, start in lines_in(file):
                 count += 1
                 entry = Entry.from_json(found)
                 if entry.photo in last:
@@ -180,7 +172,7 @@ class Journal:
             for entry in _entries_at(self._path, last.values()):
                 old.difference_update(entry.all_files())
             remove_files(self._out, sorted(old))
-        if count != len(last) or _is_torn(self._path):
+        if count != len(last) or is_torn(self._path):
             self._rewrite(last)
         self._places = last
 
@@ -210,33 +202,6 @@ class Journal:
         sync_folder(self._out)
 
 
-def as_line(data: dict[str, Any]) -> bytes:
-    """Return a line of JSON; what is no Unicode in it, such as an odd file name, is escaped."""
-    return json.dumps(data, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-
-
-def append_line(file: io.FileIO, data: dict[str, Any]) -> None:
-    """Append a line whole, or not at all.
-
-    Raises:
-        OSError: it cannot be written; the disk is full.
-    """
-    line, written = as_line(data), 0
-    try:
-        while written < len(line):
-            written += file.write(line[written:])
-    except OSError:
-        os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - written)
-        raise
-
-
-def read_lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """The fields and the bytes of each line of a file; one that was cut off is none."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        for found, line, _ in _places_in(file):
-            yield found, line
-
-
 def read_last(path: Path) -> Iterator[Entry]:
     """The last line of each photo of a journal, which stays as it is; few are in memory at once.
 
@@ -244,7 +209,7 @@ def read_last(path: Path) -> Iterator[Entry]:
         OSError: it is there, and cannot be read.
     """
     with suppress(FileNotFoundError), path.open("rb") as file:
-        last = {found["photo"]: start for found, _, start in _places_in(file)}
+        last = {found["photo"]: start for found, _, start in lines_in(file)}
         for start in last.values():
             yield _entry_at(file, start)
 
@@ -258,28 +223,6 @@ def _entries_at(path: Path, starts: Iterable[int]) -> Iterator[Entry]:
 def _entry_at(file: BinaryIO, start: int) -> Entry:
     file.seek(start)
     return Entry.from_json(json.loads(file.readline()))
-
-
-def _places_in(file: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes, int]]:
-    """The fields and the bytes of each line, and where it begins."""
-    start = 0
-    for line in file:
-        try:
-            found = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
-            found = None
-        if isinstance(found, dict) and isinstance(found.get("photo"), str):
-            yield found, line, start
-        start += len(line)
-
-
-def _is_torn(path: Path) -> bool:
-    """Whether a file ends within a line."""
-    if not path.exists() or not path.stat().st_size:
-        return False
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() != b"\n"
 
 
 def remove_files(out: Path, names: Iterable[str]) -> None:

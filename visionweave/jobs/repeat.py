@@ -10,7 +10,8 @@ from typing import Any
 
 from visionweave.cache.photos import PhotoHashes
 from visionweave.errors import JobError, PipelineWarning, WeaveWarning, did_you_mean
-from visionweave.jobs.journal import Entry, read_lines
+from visionweave.jobs.journal import Entry
+from visionweave.jobs.lines import read_lines
 from visionweave.jobs.photos import Photo
 from visionweave.jobs.receipt import read_input, read_receipt, versions
 from visionweave.jobs.recipe import Recipe, differences, make_recipe

@@ -14,7 +14,8 @@ from visionweave.errors import NodeFailed
 from visionweave.execution.executor import Result
 from visionweave.jobs import overlay
 from visionweave.jobs.failures import describe_failures, write_tracebacks
-from visionweave.jobs.journal import Entry, Journal, append_line, remove_files
+from visionweave.jobs.journal import Entry, Journal, remove_files
+from visionweave.jobs.lines import append_line
 from visionweave.jobs.outputs import name_files, write_files
 from visionweave.jobs.photos import Photo
 from visionweave.jobs.timings import OVERLAY, WRITING, rounded, timed

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from visionweave.errors import JobError
-from visionweave.jobs.journal import DONE, read_lines
+from visionweave.jobs.journal import DONE
+from visionweave.jobs.lines import read_lines
 
 __all__ = ["Item", "JobData", "read_job"]
 
