@@ -193,7 +193,7 @@ def test_describe_objects_speaks_of_each_object() -> None:
             if text.origin.label in scene.names:
                 named.append(is_named(text, text.origin.label))
     assert len(named) >= 20
-    assert np.mean(named) >= 0.6
+    assert np.mean(named) >= 0.75
 
 
 @needs("mini-blip")
@@ -203,7 +203,7 @@ def test_captions_name_what_is_there_far_more_often_than_chance() -> None:
         for scene, result in zip(scenes(), results("caption"), strict=True)
         for name in scene.names
     ]
-    assert np.mean(named) >= 0.2  # one of 108 names would be right in one of 100
+    assert np.mean(named) >= 0.3  # one of 108 names would be right in one of 100
     assert all(result["caption"].text for result in results("caption"))
 
 
