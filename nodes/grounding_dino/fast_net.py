@@ -1,7 +1,9 @@
-"""Two of Grounding DINO's attentions, computed another way: the same weights, the same results.
+"""Parts of Grounding DINO, computed another way: the same weights, the same results.
 
-What the library computes step by step through memory is here one call each. Equal to the
-library's functions within 1e-5 in fp32, which a test proves.
+What the library's attentions compute step by step through memory is here one call each, and its
+rectifiers change their input in place: for a photo of 800 x 1066, a hundred megabytes less are
+fetched and cleared in each layer. Equal to the library's functions within 1e-5 in fp32, which a
+test proves.
 """
 
 from __future__ import annotations
@@ -18,8 +20,15 @@ def quicken(network: Any) -> None:
     for layer in network.model.encoder.layers:
         layer.fusion_layer.attn = Fusion(layer.fusion_layer.attn)
         layer.deformable_layer.self_attn.attn = Sampling()
+        _rectify_in_place(layer.deformable_layer)
     for layer in network.model.decoder.layers:
         layer.encoder_attn.attn = Sampling()
+        _rectify_in_place(layer)
+
+
+def _rectify_in_place(layer: Any) -> None:
+    if isinstance(layer.activation_fn, nn.ReLU):
+        layer.activation_fn = nn.ReLU(inplace=True)
 
 
 PIECE = 2048
