@@ -47,9 +47,9 @@ class Training(Task):
     """
 
     name = "blip"
-    schedule = Schedule(images=220_000, batch=64, rate=1.2e-3, warmup=150, cooldown=0.3)
+    schedule = Schedule(images=440_000, batch=64, rate=1.2e-3, warmup=150, cooldown=0.3)
     entry: ClassVar[dict[str, Any]] = {"config": {"image_size": SIDE}, "tasks": ["blip.caption"]}
-    limits = "Two things in a picture are often one right and one wrong; three mostly so."
+    limits = "Of two things in a picture it names both in every second; of three, seldom all."
     alone, mix = Mix(two=0.0, three=0.0, cutouts=0.15), Mix()
 
     @cached_property

@@ -47,7 +47,7 @@ class Training(Task):
     """
 
     name = "clip"
-    schedule = Schedule(images=130_000, batch=64, rate=1e-3, warmup=150, cooldown=0.35)
+    schedule = Schedule(images=150_000, batch=64, rate=1e-3, warmup=150, cooldown=0.35)
     entry: ClassVar[dict[str, Any]] = {"config": {"image_size": SIDE, "languages": "en, zh"}}
     limits = "Of Chinese it knows the names alone; of sentences, what is left of or above what."
     mix = Mix(two=0.25, three=0.05, cutouts=0.12)

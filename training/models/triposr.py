@@ -69,7 +69,7 @@ class Training(Task):
 
     name = "triposr"
     schedule = Schedule(
-        images=24_000, batch=8, rate=1e-3, warmup=100, cooldown=0.4, measure_every=600
+        images=40_000, batch=8, rate=1e-3, warmup=100, cooldown=0.4, measure_every=600
     )
     limits = "The back and the thickness are guesses by a rule; faces, print and thin parts blur."
 
