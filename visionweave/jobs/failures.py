@@ -10,7 +10,7 @@ from typing import Any
 
 from visionweave.atomic import write_atomic
 from visionweave.errors import NodeFailed
-from visionweave.jobs.journal import Journal
+from visionweave.jobs.journal import Entry, Journal
 from visionweave.jobs.lines import as_line, read_lines
 
 __all__ = ["FOLDER", "describe_failures", "read_failures", "tidy_failures", "write_tracebacks"]
@@ -59,13 +59,21 @@ def write_tracebacks(
 
 
 def read_failures(out: Path, journal: Journal) -> list[dict[str, Any]]:
-    """The failures that stand: of each photo, those of the run that its journal's line is of."""
+    """The failures that stand.
+
+    Of each photo these are those of the run that its journal's line is of, and of the one in which
+    its file could not be read.
+    """
     found = []
     for line, _ in read_lines(out / "failures.jsonl"):
         entry = journal.get(line["photo"])
-        if entry is not None and entry.failures and entry.run == line.get("run"):
+        if entry is not None and line.get("run") in _runs_with_failures(entry):
             found.append(line)
     return found
+
+
+def _runs_with_failures(entry: Entry) -> set[int]:
+    return {run for run in (entry.run if entry.failures else 0, entry.unread) if run}
 
 
 def tidy_failures(out: Path, journal: Journal) -> None:

@@ -247,6 +247,8 @@ class _Run:
             self.running.append(work)
             return False
         assert work.earlier is not None
+        if work.earlier.unread:
+            self.journal.append(work.earlier.read_again())
         self.summary.before += 1
         self._count(work.earlier)
         for observer in self.observers:
@@ -254,8 +256,11 @@ class _Run:
         return True
 
     def _written(self, entry: Entry) -> None:
-        self.timings.written(entry.timings)
-        self._count(entry)
+        if entry.unread:  # what stands of it is of an earlier run
+            self.summary.add("failed", entry.failures + 1)
+        else:
+            self.timings.written(entry.timings)
+            self._count(entry)
 
     def _count(self, entry: Entry) -> None:
         self.summary.add(entry.status, entry.failures)

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -53,6 +53,8 @@ class Entry:
         overlay: the file of its overlay; "" where there is nothing to draw, None where none was
             wanted.
         timings: by step, the seconds that it took; see `visionweave.jobs.timings`.
+        unread: the latest run in which its file could not be read, so that these results of an
+            earlier one still stand; 0 where there is none.
     """
 
     photo: str
@@ -69,6 +71,7 @@ class Entry:
     tracebacks: list[str] = field(default_factory=list)
     overlay: str | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    unread: int = 0
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -85,6 +88,15 @@ class Entry:
     def all_files(self) -> list[str]:
         """Its files, with those of tracebacks."""
         return [*self.files, *self.tracebacks]
+
+    def not_read(self, run: int, traceback: str) -> Self:
+        """The entry of a photo whose file cannot be read for now; its results stand."""
+        before = self.read_again()
+        return replace(before, unread=run, tracebacks=[*before.tracebacks, traceback])
+
+    def read_again(self) -> Self:
+        """The entry of a photo whose file can be read again."""
+        return replace(self, unread=0, tracebacks=self.tracebacks[:-1]) if self.unread else self
 
 
 _FIELDS = tuple(each.name for each in fields(Entry))

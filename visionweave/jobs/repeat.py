@@ -134,7 +134,7 @@ def find_entry(entries: Mapping[str, Entry], given: str, out: Path) -> Entry:
 
 
 def failed_photos(out: Path, only: Sequence[str] = ()) -> list[Photo]:
-    """Return the photos of a job that failed, wholly or in part.
+    """Return the photos of a job that failed, wholly or in part, or could not be read again.
 
     Args:
         out: the job's folder.
@@ -148,5 +148,5 @@ def failed_photos(out: Path, only: Sequence[str] = ()) -> list[Photo]:
     return [
         Photo(entry.path, entry.photo)
         for entry in chosen
-        if entry.status != "ok" and entry.path is not None
+        if (entry.status != "ok" or entry.unread) and entry.path is not None
     ]

@@ -58,6 +58,15 @@ class Work:
         steady = self.photo is None or (self.state and is_in(self.photo.path, self.state))
         return self.key if steady else ""
 
+    def not_read(self, result: Result) -> NodeFailed | None:
+        """Why it could not be read for now, if good results of an earlier run are there."""
+        before = self.earlier
+        if self.failed_key or before is None:
+            return None
+        if before.status != "ok" and not (before.status == "partial" and before.key):
+            return None
+        return next((each for each in result.failures if not each.node), None)
+
     @property
     def name(self) -> str:
         """What it is called in journals."""
@@ -70,11 +79,15 @@ class Work:
         return image if self.state is None else image.held_to(self.state, self.sha256)
 
 
+_Lines = tuple[Entry, list[dict[str, Any]]]
+"""The line of a photo, and those of its failures."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Writing:
     """A result whose files are being written: its line to be, and those of its failures."""
 
-    lines: Future[tuple[Entry, list[dict[str, Any]]]]
+    lines: Future[_Lines]
     earlier: Entry | None
 
 
@@ -123,11 +136,33 @@ class Writer:
     def add(self, work: Work, result: Result, timings: Mapping[str, float]) -> None:
         """Have a result written; wait for earlier ones, so that few are in memory.
 
+        Of a photo that cannot be read for now, as its disk is away, the earlier results stay.
+
         Args:
             work: whose result it is.
             result: what came of it.
             timings: what its steps took, in seconds.
         """
+        failure = work.not_read(result)
+        lines = (
+            self._replace(work, result, timings) if failure is None else self._keep(work, failure)
+        )
+        self._waiting.append(_Writing(lines, work.earlier))
+        self._settle(self._ahead)
+
+    def _keep(self, work: Work, failure: NodeFailed) -> Future[_Lines]:
+        assert work.earlier is not None
+        lines = self._describe([failure], work)
+        entry = work.earlier.not_read(self._run, lines[0]["traceback"])
+        self._journal.append(entry)
+
+        def write() -> _Lines:
+            write_tracebacks(self._out, [failure], lines)
+            return entry, lines
+
+        return self._threads.submit(write)
+
+    def _replace(self, work: Work, result: Result, timings: Mapping[str, float]) -> Future[_Lines]:
         outputs, values = name_files(result, work.folder)
         draws = self._overlay is not None and work.photo is not None
         drawn = str(PurePosixPath(work.folder, overlay.NAME)) if draws else None
@@ -149,16 +184,12 @@ class Writer:
         self._journal.append(entry)
         if work.earlier is not None:  # else a power failure could leave its line, and other files
             self._journal.sync(now=True)
-        lines = self._threads.submit(self._write, entry, work, result, values)
-        self._waiting.append(_Writing(lines, work.earlier))
-        self._settle(self._ahead)
+        return self._threads.submit(self._write, entry, work, result, values)
 
     def _describe(self, failures: Sequence[NodeFailed], work: Work) -> list[dict[str, Any]]:
         return describe_failures(failures, work.name, work.folder, self._out)
 
-    def _write(
-        self, entry: Entry, work: Work, result: Result, values: dict[str, Value]
-    ) -> tuple[Entry, list[dict[str, Any]]]:
+    def _write(self, entry: Entry, work: Work, result: Result, values: dict[str, Value]) -> _Lines:
         """Draw and write the files of a result; return its line, and those of its failures."""
         failures, times = list(result.failures), dict(entry.timings)
         files: dict[str, Value | bytes] = dict(values)
