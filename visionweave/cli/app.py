@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import typer
 
 from visionweave import __version__
 from visionweave.cli import again, cache, export, index, look, report, run, search, weights
+from visionweave.cli.output import OutputLost, watched_output
 from visionweave.errors import WeaveError, WeaveWarning
 
 __all__ = ["app", "main"]
@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        code = app(args=arguments, prog_name="visionweave", standalone_mode=False)
+        with watched_output():
+            code = app(args=arguments, prog_name="visionweave", standalone_mode=False)
     except WeaveError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -93,9 +94,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         return stop.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of a pipe, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OutputLost as lost:
+        if isinstance(lost.error, BrokenPipeError):  # its reader, such as head, has had enough
+            return 0
+        print(f"error: cannot write the output: {lost.error.strerror}", file=sys.stderr)
+        return 1
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's UsageError and kin
             error.show()
