@@ -272,6 +272,20 @@ def test_with_less_memory_than_then_batches_begin_smaller(own_cache: Path) -> No
     assert climb(Machine(overhead, GB, 30 * GB), [200])[0] == 16
 
 
+def test_one_run_with_less_memory_does_not_undo_what_was_found(own_cache: Path) -> None:
+    climb(Machine(overhead), [4000])
+    before = (own_cache / "models.json").read_bytes()
+    assert set(climb(Machine(overhead, GB, 30 * GB), [200])) == {16, 8}
+    assert (own_cache / "models.json").read_bytes() == before
+    assert climb(Machine(overhead), [200])[0] == 64
+
+
+def test_what_did_not_fit_is_remembered_also_of_a_run_with_less_memory(own_cache: Path) -> None:
+    climb(Machine(overhead), [4000])
+    climb(Machine(overhead, GB, 30 * GB), [200], Upper(room=8))
+    assert climb(Machine(overhead, GB, 30 * GB), [200], Upper(room=8))[0] == 8
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -108,6 +108,7 @@ class TriedSizes(Sizes):
         self._climbs: dict[Key, Climb] = {}
         self._bytes: dict[Key, dict[int, int]] = {}  # by size, the most that a batch took
         self._free: dict[Key, int | None] = {}  # when memory ran out
+        self._known: dict[Key, Mapping[str, Any]] = {}  # what was found when more memory was free
         self._warm: set[Key] = set()  # what has run: the first time, things are set up that stay
         self._measuring = False
 
@@ -199,6 +200,7 @@ class TriedSizes(Sizes):
         if _number(taken):
             self._bytes[key][size] = taken
             while size > 1 and not self._fits(key, size):
+                self._known[key] = facts
                 taken, size = taken // 2, size // 2
                 self._bytes[key].setdefault(size, taken)
         return Climb(size, tuple(way for way in WAYS if way in facts.get("open", ())))
@@ -212,16 +214,24 @@ class TriedSizes(Sizes):
         return taken <= USED * free and (self.room is None or taken <= self.room)
 
     def _facts(self, key: Key) -> dict[str, Any]:
-        """What is to be remembered of a method, in plain data."""
-        climb = self._climbs[key]
+        """What is to be remembered of a method, in plain data.
+
+        That this run has less memory than an earlier one does not undo what that one found.
+        """
+        climb, known = self._climbs[key], self._known.get(key, {})
+        if climb.size < known.get("size", 0):
+            return {**known, **self._limits(key)}
         open = [way for way in WAYS if way in climb.open or (way == "up" and climb.short)]
         facts = {
             "size": climb.size,
             "open": open,
             "bytes": self._bytes[key].get(climb.size),
-            "cap": self.caps.get(key),
-            "free": self._free.get(key),
         }
+        return {n: value for n, value in facts.items() if value is not None} | self._limits(key)
+
+    def _limits(self, key: Key) -> dict[str, int]:
+        """What did not fit, and how much memory was free then."""
+        facts = {"cap": self.caps.get(key), "free": self._free.get(key)}
         return {name: value for name, value in facts.items() if value is not None}
 
 
