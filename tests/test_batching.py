@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import math
 import threading
@@ -124,6 +125,28 @@ def test_a_node_that_awaits_nothing_may_still_be_a_coroutine(pool: Executor | No
             return text
 
     assert run(Idle(), ["a", "b"], pool) == ["a", "b"]
+
+
+def test_a_node_need_not_be_hashable(pool: Executor | None) -> None:
+    @node("batching.plain")
+    @dataclasses.dataclass
+    class Plain(Node):
+        times: int = 2
+
+        async def run(self, text: Text) -> Text:
+            return Text(await self.repeat(text.text))
+
+        @batched(size=4)
+        def repeat(self, words: list[str]) -> list[str]:
+            seen.append(len(words))
+            return [word * self.times for word in words]
+
+    seen: list[int] = []
+    batcher = Batcher(Sizes(), pool, lambda method, size, failed: None)
+    assert batcher.run(Plain(3), [[Text(word)] for word in "abcde"]) == [
+        Text(word * 3) for word in "abcde"
+    ]
+    assert seen == [4, 1]
 
 
 def test_methods_of_one_name_of_two_nodes_do_not_mix(pool: Executor | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import re
 import traceback
@@ -189,6 +190,9 @@ class Parts(NamedTuple):
             "return rest: list[Text], as it is annotated; got Text",
             id="one field",
         ),
+        pytest.param(
+            Parts, Text("a"), "return head: Text, as it is annotated; got Text", id="no tuple"
+        ),
     ],
 )
 def test_a_result_of_the_wrong_type_fails_and_says_what_was_promised(
@@ -274,6 +278,58 @@ def test_an_error_that_was_never_raised_is_left_as_it_is() -> None:
     error = ValueError("quiet")
     assert without_frames(error) is error
     assert shown(error) == "ValueError: quiet\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    """One that nobody may change."""
+
+    text: str
+
+
+class MuteError(Exception):
+    """One whose message cannot be had."""
+
+    def __str__(self) -> str:
+        raise IndexError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        pytest.param(FrozenError("no"), "FrozenError: no", id="frozen"),
+        pytest.param(
+            MuteError(),
+            "MuteError: (its message cannot be shown: IndexError in its __str__)",
+            id="mute",
+        ),
+    ],
+)
+def test_an_item_fails_alone_whatever_its_error_is_like(error: Exception, message: str) -> None:
+    @node("fail.odd")
+    class Odd(Node):
+        def run(self, text: Text) -> Text:
+            if text.text == "?":
+                raise error
+            return text
+
+    bad, good = Pipeline(out=Odd()(TEXT)).map(["?", "a"])
+    assert described(bad) == [f"step 'out' (fail.odd) failed on item 0: {message}"]
+    assert good["out"] == Text("a")
+    assert "raise error" in shown(bad.failures[0])
+
+
+def test_one_error_that_is_raised_for_many_items_says_once_where() -> None:
+    error = ValueError("always the same")
+
+    @node("fail.same")
+    class Same(Node):
+        def run(self, text: Text) -> Text:
+            raise error
+
+    results = list(Pipeline(out=Same()(TEXT)).map("abc"[place] for place in range(3)))
+    assert [str(each.failures[0].__cause__) for each in results] == ["always the same"] * 3
+    assert shown(error).count("raise error") == 1
 
 
 def test_where_an_error_was_raised_survives_pickling() -> None:

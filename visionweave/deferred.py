@@ -49,7 +49,7 @@ class Calls(Generic[R]):
         return (yield self) if self.calls else []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BoundMethod(Generic[P, R]):
     """A batched method of one node.
 
@@ -62,6 +62,15 @@ class BoundMethod(Generic[P, R]):
     node: Any
     function: Callable[[Any, list[P]], Sequence[R]]
     size: int
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same method of the same node: nodes need not be hashable."""
+        if not isinstance(other, BoundMethod):
+            return NotImplemented
+        return self.node is other.node and self.function is other.function
+
+    def __hash__(self) -> int:
+        return hash((id(self.node), self.function))
 
     def __call__(self, payload: P) -> Call[R]:
         """Defer a call for one payload; await it."""

@@ -7,7 +7,7 @@ from itertools import repeat
 from typing import Any
 
 from visionweave.errors import NodeError, NodeFailed
-from visionweave.execution.failures import Failed, Raised
+from visionweave.execution.failures import Failed, Raised, words
 from visionweave.execution.items import Item
 from visionweave.execution.plan import PlannedStep
 from visionweave.types import PortType
@@ -132,7 +132,7 @@ def _failure(step: PlannedStep, call: Call, item: Item, error: Exception) -> Nod
     index = objects[0].object if objects else call.place
     label = objects[0].label if objects else ""
     failure = NodeFailed(
-        step.name, step.spec.id, item.name, index, label, type(error).__name__, str(error)
+        step.name, step.spec.id, item.name, index, label, type(error).__name__, words(error)
     )
     failure.__cause__ = error
     return failure
@@ -143,9 +143,11 @@ def _wrong_type(
 ) -> NodeError | None:
     """The error of a node that does not return what it says, or None."""
     for field, kind in outputs.items():
-        value = getattr(outcome, field, outcome) if field else outcome
+        # Of any other value, an attribute of the same name is no output.
+        several = isinstance(outcome, tuple) and hasattr(outcome, field)
+        value = getattr(outcome, field) if several else outcome
         good = _is_list_of(kind.kinds, value) if kind.many else isinstance(value, kind.kinds)
-        if not good:
+        if not good or several != bool(field):
             said = f"{field}: {kind}" if field else str(kind)
             return NodeError(
                 f"{step.spec.id}.run must return {said}, as it is annotated; got {_describe(value)}"

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from visionweave.errors import NodeFailed
 
-__all__ = ["Failed", "Raised", "without_frames"]
+__all__ = ["Failed", "Raised", "without_frames", "words"]
 
 E = TypeVar("E", bound=BaseException)
 
@@ -43,6 +43,22 @@ def without_frames(error: E) -> E:
     behind = error.__context__ if error.__cause__ is None else error.__cause__
     if behind is not None and (behind is error.__cause__ or not error.__suppress_context__):
         lines += ["because of:\n", *traceback.format_exception(behind)]
-    error.add_note("".join(lines).rstrip())
-    error.__traceback__ = error.__cause__ = error.__context__ = None
+    note, notes = "".join(lines).rstrip(), getattr(error, "__notes__", [])
+    if note not in notes:  # a node may raise one and the same error for many items
+        _set(error, "__notes__", [*notes, note])
+    for name in ("__traceback__", "__cause__", "__context__"):
+        _set(error, name, None)
     return error
+
+
+def words(error: BaseException) -> str:
+    """The message of an error, whatever its class makes of it."""
+    try:
+        return str(error)
+    except Exception as failed:
+        return f"(its message cannot be shown: {type(failed).__name__} in its __str__)"
+
+
+def _set(error: BaseException, name: str, value: Any) -> None:
+    """Set an attribute, also of an error that lets nobody: a frozen dataclass."""
+    BaseException.__setattr__(error, name, value)
