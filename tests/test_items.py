@@ -267,6 +267,34 @@ def test_an_item_is_called_by_its_first_photo_or_its_number(tmp_path: Path) -> N
     assert [result.name for result in results] == [str(path), "item 1", "street/a.png"]
 
 
+def test_an_item_is_not_called_by_a_photo_that_all_share(tmp_path: Path) -> None:
+    shared, path = photo(tmp_path / "shared.png"), photo(tmp_path / "a.png")
+    pipeline = Pipeline(ref=Input("ref", Image, str(shared)), out=PHOTO)
+    assert next(pipeline.map([path])).name == str(path)
+
+
+def test_photos_in_files_are_not_kept_decoded_by_who_gave_them(tmp_path: Path) -> None:
+    given = [Image.open(photo(tmp_path / f"{number}.png")) for number in range(3)]
+    before = [each.decoded_bytes for each in given]
+    assert all(result.ok for result in Pipeline(out=Name()(PHOTO)).map(given))
+    assert [each._frame for each in given] == [None] * 3
+    assert [each.decoded_bytes for each in given] == before
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4, 64])
+def test_what_came_before_an_error_of_the_source_is_finished(chunk: int) -> None:
+    def source() -> Iterator[str]:
+        yield from "abcde"
+        raise LookupError("no more letters")
+
+    found: list[str] = []
+    with pytest.raises(LookupError, match="no more letters"):
+        found.extend(
+            str(result["out"].text) for result in Pipeline(out=TEXT).map(source(), chunk=chunk)
+        )
+    assert "".join(found) == "abcde"
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [

@@ -54,10 +54,7 @@ class Item:
 
     def images(self) -> Iterator[Image]:
         """The photos among the values."""
-        for value in self.values:
-            for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, Image):
-                    yield each
+        return _images(self.values)
 
     def pixel_bytes(self) -> int:
         """How much memory its photos take when decoded; unreadable ones take none."""
@@ -131,10 +128,26 @@ def make_item(plan: Plan, given: Any, index: int) -> Item:
             problems.append(_input_problem(name, each.given.type, error))
     if problems:
         raise PipelineError(problems)
-    first = next(item.images(), None)
-    if first is not None and first.origin.photo:
-        item.name = first.origin.photo
+    item.name = _name(plan, item)
     return item
+
+
+def _name(plan: Plan, item: Item) -> str:
+    """The name of the photo that the item is about: no default's, while there is another."""
+    own = [
+        value
+        for each, value in zip(plan.inputs, item.values, strict=False)
+        if each.given.default is None
+    ]
+    first = next(_images([*own, *item.values]), None)
+    return (first.origin.photo if first is not None else "") or item.name
+
+
+def _images(values: Iterable[Any]) -> Iterator[Image]:
+    for value in values:
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, Image):
+                yield each
 
 
 def _value(planned: PlannedInput, given: Mapping[str, Any]) -> Any:
@@ -175,20 +188,32 @@ def read_chunks(
 ) -> Iterator[list[Item]]:
     """Take `items` in chunks of at most `size`, with `ready` called on each, one chunk ahead.
 
-    That is done in `pool`; without one nothing is read ahead.
+    That is done in `pool`; without one nothing is read ahead. An error of `items` comes after all
+    that were before it.
     """
-    chunks = _split(items, size)
+    ended: list[Exception] = []
+    chunks = _split(_until_error(items, ended), size)
     if pool is None:
         yield from (list(map(ready, chunk)) for chunk in chunks)
-        return
-    ahead = None
-    for chunk in chunks:
-        decoding = pool.map(ready, chunk)
+    else:
+        ahead = None
+        for chunk in chunks:
+            decoding = pool.map(ready, chunk)
+            if ahead is not None:
+                yield list(ahead)
+            ahead = decoding
         if ahead is not None:
             yield list(ahead)
-        ahead = decoding
-    if ahead is not None:
-        yield list(ahead)
+    for error in ended:
+        raise error
+
+
+def _until_error(items: Iterable[Item], ended: list[Exception]) -> Iterator[Item]:
+    """The items until there are no more, or until an error, which is noted."""
+    try:
+        yield from items
+    except Exception as error:
+        ended.append(error)
 
 
 def _split(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

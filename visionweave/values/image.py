@@ -127,12 +127,14 @@ class Image(Value):
     def for_fits(self, fits: Sequence[Fit] | None) -> Self:
         """The same photo, to be decoded for consumers that all shrink it to one of `fits`.
 
-        A photo that is not in a file, or is decoded already, is returned as it is.
+        With None it is decoded in full. It is another object, so that its pixels are gone when that
+        one is; a photo that is not in a file, or is decoded already, is returned as it is.
         """
-        if self._path is None or self._frame is not None or fits is None:
+        if self._path is None or self._frame is not None:
             return self
         image = self.closed()
-        image._set(_fits=tuple(fits))
+        if fits is not None:
+            image._set(_fits=tuple(fits))
         return image
 
     def held_to(self, state: FileState, sha256: str) -> Self:
