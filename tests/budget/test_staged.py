@@ -131,6 +131,24 @@ class Name(Model):
         return Text(f"{cutout.origin.label} {cutout.rgba.sum()}", cutout.origin)
 
 
+@node("staged.first")
+class First(Model):
+    def __init__(self, model: str = "finder") -> None:
+        self.model = model
+
+    async def run(self, photo: Image, text: Text) -> Text:
+        return Text(await self.look(text.text))
+
+
+@node("staged.second")
+class Second(Model):
+    def __init__(self, model: str = "cutter") -> None:
+        self.model = model
+
+    async def run(self, text: Text) -> Text:
+        return Text(await self.look(text.text) + "!")
+
+
 def make_pipeline() -> Pipeline:
     photo = Input("photo", Image)
     boxes = Find()(photo)
@@ -313,6 +331,45 @@ def test_what_waits_damaged_is_made_again(tmp_path: Path, ledger: Ledger) -> Non
     assert [name for name in ledger.calls if name.startswith("finder")] == [f"finder {given[0]}"]
 
 
+def test_the_same_item_may_be_given_again_and_a_changed_one_is_another(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    given = photos(tmp_path / "photos", 7) * 2
+    whole = [told(each) for each in make_pipeline().map(given, batch=4)]
+    ledger.loads.clear()
+    break_off(given, tmp_path / "waiting", ledger)
+    make_image(seed=9, photo=given[0].name).to_pil().save(given[0])  # was seed 0
+    changed = [told(each) for each in make_pipeline().map(given, batch=4)]
+    assert changed[0] != whole[0] == whole[7]
+    assert go_on(given, tmp_path / "waiting") == changed
+
+
+def test_items_that_differ_in_another_input_wait_apart(tmp_path: Path) -> None:
+    pipeline = Pipeline(out=Second()(First()(Input("photo", Image), Input("text", Text))))
+    given = [{"photo": make_image(), "text": word} for word in ("cat", "dog", "cat")]
+    room = WaitingRoom(tmp_path / "waiting", "key")
+    results = pipeline.map(given, memory_budget="300MB", waiting=room)
+    assert [each["out"].text for each in results] == ["cat!", "dog!", "cat!"]
+
+
+def test_a_photo_that_is_gone_after_the_first_stage_fails_once(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    class Remove(Observer):
+        def stage_started(self, number: int, of: int) -> None:
+            if number == 2:
+                path.unlink()
+
+    path = photos(tmp_path / "photos", 6)[2]
+    photo = Input("photo", Image)
+    boxes = Find()(photo)
+    pipeline = Pipeline(masks=Cut()(photo, boxes), again=Find("namer")(photo))
+    (result,) = pipeline.map([path], memory_budget="300MB", observers=[Remove()])
+    assert ledger.loads == ["finder"]
+    assert [failure.step for failure in result.failures] == ["photo"]
+    assert set(result.missing) == {"masks", "again"}
+
+
 def test_another_run_finds_nothing_that_waits(tmp_path: Path, ledger: Ledger) -> None:
     given = photos(tmp_path / "photos")
     break_off(given, tmp_path / "waiting", ledger)
@@ -375,6 +432,25 @@ class Read(Model):
 
     async def run(self, sketch: Sketch) -> Text:
         return Text(sketch.text)
+
+
+class Shout(Text):
+    """A text of another package; nobody can tell from the node that it is one."""
+
+
+@node("staged.shout")
+class Shouted(Model):
+    def __init__(self, model: str = "finder") -> None:
+        self.model = model
+
+    async def run(self, photo: Image) -> Text:
+        return Shout("lines")
+
+
+def test_a_value_of_a_kind_that_its_node_does_not_tell_cannot_wait_either() -> None:
+    pipeline = Pipeline(out=Second()(Shouted()(Input("photo", Image))))
+    with pytest.raises(JobError, match=r"the Shout that a step gives would have to wait"):
+        list(pipeline.map([make_image()], memory_budget="300MB"))
 
 
 def test_a_value_that_only_one_package_knows_cannot_wait() -> None:

@@ -20,13 +20,13 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from visionweave.errors import NodeFailed, ValueTypeError
-from visionweave.execution.failures import Failed
+from visionweave.errors import JobError, NodeFailed, ValueTypeError
+from visionweave.execution.failures import Failed, words
 from visionweave.photo import Fit
 from visionweave.photo.state import FileState
 from visionweave.values import TYPES, Image, Value
 
-__all__ = ["is_whole", "pack", "unpack"]
+__all__ = ["check_kind", "is_whole", "pack", "unpack"]
 
 MAGIC = b"vwspill\x01"
 START = len(MAGIC) + 32
@@ -39,6 +39,9 @@ def pack(slots: Mapping[int, Any], failures: Sequence[NodeFailed], known: int) -
         slots: the values, lists of them and failures, by slot.
         failures: all of the item's.
         known: how many of those an earlier stage has written.
+
+    Raises:
+        JobError: a value has no file form.
     """
     bodies: list[bytes] = []
     places = {id(failure): place for place, failure in enumerate(failures)}
@@ -50,6 +53,7 @@ def pack(slots: Mapping[int, Any], failures: Sequence[NodeFailed], known: int) -
             return {"failed": places[id(value.error)]}
         if isinstance(value, Image) and value.path is not None:
             return {"photo": _photo(value)}
+        check_kind(type(value), "a step")
         bodies.append(value.to_bytes())
         return [type(value).__name__, len(bodies) - 1]
 
@@ -59,6 +63,20 @@ def pack(slots: Mapping[int, Any], failures: Sequence[NodeFailed], known: int) -
     header = json.dumps(table).encode()
     rest = b"".join([len(header).to_bytes(4, "little"), header, *bodies])
     return MAGIC + hashlib.sha256(rest).digest() + rest
+
+
+def check_kind(kind: type[Value], giver: str) -> None:
+    """Refuse values that have no file form, so that they cannot wait.
+
+    Raises:
+        JobError: `kind` is none of visionweave's own types.
+    """
+    if TYPES.get(kind.__name__) is not kind:
+        raise JobError(
+            f"within this memory budget, the {kind.__name__} that {giver} gives would have to wait "
+            "on the disk, and only values of visionweave's own types can; run with a larger "
+            "budget, or without one"
+        )
 
 
 def is_whole(data: bytes) -> bool:
@@ -123,7 +141,7 @@ def _plain(failure: NodeFailed) -> dict[str, Any]:
         kind = type(cause)
         told = {
             "class": [kind.__module__, kind.__qualname__],
-            "text": str(cause),
+            "text": words(cause),
             "notes": getattr(cause, "__notes__", []),
         }
     return {"failure": failure.args, "cause": told}

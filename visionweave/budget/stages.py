@@ -70,7 +70,7 @@ def parts_of(plan: Plan, groups: Sequence[Sequence[str]]) -> list[Plan]:
         read = reads_of(steps)
         later = reads_of(step for stage in stages[number + 1 :] for step in stage) | outputs
         own = {slot for step in steps for slot in step.slots.values()}
-        own |= set(plan.given) if first else set()
+        own |= set(plan.given) if first else read & set(plan.given)
         kept = outputs if last else own & later
         wanted = read | outputs if last else read
         inputs = tuple(

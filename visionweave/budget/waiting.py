@@ -14,6 +14,8 @@ import contextlib
 import json
 import shutil
 import tempfile
+from collections import Counter
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,9 +23,13 @@ import filelock
 
 from visionweave.atomic import write_atomic
 from visionweave.budget.spill import is_whole
+from visionweave.cache.fingerprint import fingerprint
 from visionweave.cache.folder import cache_folder
 from visionweave.canonical import digest
+from visionweave.execution.failures import Failed
 from visionweave.execution.items import Item
+from visionweave.photo.state import look
+from visionweave.values import Image
 
 __all__ = ["WaitingRoom"]
 
@@ -35,13 +41,14 @@ class WaitingRoom:
 
     Args:
         folder: the folder; it may be what an earlier run has left, and nobody else may use it.
-        key: what is run: all that the values depend on, but for the photos. With another key, what
-            is there is removed.
+        key: what is run: all that the results depend on, but for the values of the items. With
+            another key, what is there is removed.
     """
 
     def __init__(self, folder: Path, key: str = "") -> None:
         self.folder, self._key = folder, key
         self._resumed = False
+        self._times: Counter[str] = Counter()
 
     def earlier(self, budget: int) -> list[list[str]] | None:
         """The stages of an earlier run that this one goes on with: the steps of each, by name."""
@@ -60,11 +67,12 @@ class WaitingRoom:
             write_atomic(self._plan, json.dumps(plan).encode())
 
     def key(self, item: Item, index: int) -> str:
-        """By what an item is known: its photos, their names and bytes; else by its number."""
+        """By what an item is known, and was in an earlier run: its values; else by its number."""
         if not self._key:
             return digest(index)
-        held = [(image.origin.photo, image.held and image.held[1]) for image in item.images()]
-        return digest([item.name, held])
+        key = digest([item.name, *map(_known_by, item.values)])
+        self._times[key] += 1
+        return digest([key, self._times[key]])  # the same may be given again
 
     def has(self, stage: int, key: str) -> bool:
         """Whether an earlier run has left what a stage makes of an item."""
@@ -110,6 +118,21 @@ class WaitingRoom:
 
     def _path(self, stage: int, key: str) -> Path:
         return self.folder / str(stage) / key[:2] / key[2:]
+
+
+def _known_by(value: Any) -> Any:
+    """What of a value is the same when it is given again: a photo's name and bytes, or content."""
+    if isinstance(value, list):
+        return [_known_by(each) for each in value]
+    if isinstance(value, Failed):
+        return None
+    if not isinstance(value, Image) or value.path is None:
+        return [fingerprint(value), getattr(value.origin, "photo", "")]
+    if value.held is not None:
+        return [value.held[1], value.origin.photo]
+    with contextlib.suppress(OSError):
+        return [astuple(look(value.path)), value.origin.photo]
+    return value.origin.photo  # there is none; reading it will say so
 
 
 class PassingRoom(WaitingRoom):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from visionweave.budget.needs import Need, needs_of, size_of
+from visionweave.budget.spill import check_kind
 from visionweave.budget.staged import Stage, execute_in_stages
 from visionweave.budget.stages import group_steps, parts_of
 from visionweave.budget.waiting import PassingRoom, WaitingRoom
@@ -16,7 +17,6 @@ from visionweave.execution.figures import Figures
 from visionweave.execution.plan import Plan
 from visionweave.graph import Graph
 from visionweave.overrides import checkpoints
-from visionweave.values import TYPES
 from visionweave.weights.store import size_text
 
 __all__ = ["execute_within", "need_text", "read_budget", "too_little"]
@@ -134,9 +134,4 @@ def _check_kinds(plan: Plan, groups: Sequence[Sequence[str]]) -> None:
         for slot in part.outputs.values():
             name, types = kinds[slot]
             for kind in types:
-                if TYPES.get(kind.__name__) is not kind:
-                    raise JobError(
-                        f"within this memory budget, the {kind.__name__} that '{name}' gives would "
-                        "have to wait on the disk, and only values of visionweave's own types can; "
-                        "run with a larger budget, or without one"
-                    )
+                check_kind(kind, f"'{name}'")
