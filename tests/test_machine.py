@@ -40,3 +40,15 @@ def test_a_memory_that_was_wrong_is_found_out_and_forgotten() -> None:
     with pytest.raises(DeviceError, match=r"computed on cuda:3 before, and does on \S+ now; run"):
         runtime.device  # noqa: B018 - asking finds out
     assert machine.remembered("auto", "auto") is None
+    assert runtime.device == runtime.expected[0] == "cpu"
+
+
+def test_a_precision_that_was_wrong_is_found_out_and_forgotten() -> None:
+    machine.remember("cpu", "auto", "cpu", "bf16")
+    runtime = Runtime("cpu")
+    runtime._find_precision = lambda: "fp32"  # type: ignore[method-assign]
+    assert runtime.expected == ("cpu", "bf16")
+    with pytest.raises(DeviceError, match="computed in bf16 before, and does in fp32 now; run"):
+        runtime.precision  # noqa: B018 - asking finds out
+    assert runtime.expected == ("cpu", "fp32")
+    assert machine.remembered("cpu", "auto") == ("cpu", "fp32")

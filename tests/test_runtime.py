@@ -105,6 +105,12 @@ def test_a_model_is_built_once_and_lives_as_long_as_somebody_has_it() -> None:
     assert len(built) == 3
 
 
+def test_a_model_is_shared_however_its_device_was_asked_for() -> None:
+    first = Runtime.get("cpu", "fp32").share("sam", Network)
+    assert Runtime("cpu", "fp32").share("sam", Network) is first
+    assert Runtime("cpu", "bf16").share("sam", Network) is not first
+
+
 def test_two_threads_that_ask_at_once_share_one_model() -> None:
     runtime, gate, found = Runtime("cpu"), threading.Barrier(2), list[Network]()
 

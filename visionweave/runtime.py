@@ -48,7 +48,7 @@ _MEMORY_SIGNS = (
 class Runtime:
     """A device and a precision, and the models that are loaded there.
 
-    Use `Runtime.get`: one runtime per device and precision, so that models are shared.
+    Models are shared by all runtimes of one device and precision, however these were asked for.
 
     Args:
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -61,8 +61,6 @@ class Runtime:
             raise DeviceError(f"precision must be one of {known}; got {precision!r}")
         self._asked = (device, precision)
         self._expected: tuple[str, str] | None = None
-        self._models: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
-        self._lock = threading.RLock()
         os.environ.setdefault(_HUGE_PAGES, "1")
 
     @staticmethod
@@ -81,7 +79,7 @@ class Runtime:
         """The device and the precision, without torch where this machine was asked before.
 
         That is a second or more for who has nothing to compute. Should they turn out to be others
-        when torch is loaded, `device` raises DeviceError.
+        when torch is loaded, `device` or `precision` raises DeviceError.
 
         Raises:
             DeviceError: the machine has no such device.
@@ -101,14 +99,7 @@ class Runtime:
         Raises:
             DeviceError: the machine has no such device.
         """
-        device = self._find_device()
-        if self._expected is not None and self._expected[0] != device:
-            machine.forget()
-            raise DeviceError(
-                f"this machine computed on {self._expected[0]} before, and does on {device} now; "
-                "run the same command again"
-            )
-        return device
+        return self._as_expected(0, self._find_device())
 
     def _find_device(self) -> str:
         asked = self._asked[0]
@@ -128,7 +119,14 @@ class Runtime:
 
     @functools.cached_property
     def precision(self) -> str:
-        """The precision of the models' arithmetic: "bf16", "fp16" or "fp32"."""
+        """The precision of the models' arithmetic: "bf16", "fp16" or "fp32".
+
+        Raises:
+            DeviceError: the machine has no such device, or computes otherwise than before.
+        """
+        return self._as_expected(1, self._find_precision())
+
+    def _find_precision(self) -> str:
         asked = self._asked[1]
         if asked != "auto":
             return asked
@@ -136,6 +134,18 @@ class Runtime:
             torch = importlib.import_module("torch")
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         return "bf16" if self.device == "cpu" and cpu_has_bf16() else "fp32"
+
+    def _as_expected(self, place: int, found: str) -> str:
+        """Return the device or the precision, unless the other one was expected: see `expected`."""
+        if self._expected is not None and (before := self._expected[place]) != found:
+            self._expected = None
+            machine.forget()
+            how = ("on", "in")[place]
+            raise DeviceError(
+                f"this machine computed {how} {before} before, and does {how} {found} now; "
+                "run the same command again"
+            )
+        return found
 
     @contextlib.contextmanager
     def forward(self) -> Iterator[None]:
@@ -152,10 +162,11 @@ class Runtime:
         A model lives as long as a node refers to it, and is loaded once for all that do. It must
         be an object that can be referred to weakly: not a tuple, list or dict of several.
         """
-        with self._lock:
-            model = self._models.get(key)
+        models = _models(self.device, self.precision)
+        with models.lock:
+            model = models.loaded.get(key)
             if model is None:
-                model = self._models[key] = build()
+                model = models.loaded[key] = build()
             return model
 
     def __repr__(self) -> str:
@@ -165,6 +176,27 @@ class Runtime:
 def _meant(asked: str, variable: str) -> str:
     """What is asked for; where that is "auto", what the environment says that it means."""
     return os.environ.get(variable) or asked if asked == "auto" else asked
+
+
+class _Models:
+    """The models of a device and a precision, as long as nodes have them."""
+
+    def __init__(self) -> None:
+        self.loaded: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
+        self.lock = threading.RLock()  # a model may be built of shared ones
+
+
+_models_made = threading.Lock()
+
+
+@functools.cache
+def _models_of(device: str, precision: str) -> _Models:
+    return _Models()
+
+
+def _models(device: str, precision: str) -> _Models:
+    with _models_made:  # a cache alone may make two for threads that ask at once
+        return _models_of(device, precision)
 
 
 @functools.cache  # not on `get`: a default that is given and one that is not are one runtime
