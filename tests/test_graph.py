@@ -510,3 +510,15 @@ def test_only_steps_that_an_output_needs_are_needed() -> None:
     steps = graph({"a": ["photo"], "b": ["a"], "c": ["a"], "d": ["b", "b"]})
     outputs = {"x": Ref("d"), "y": Ref("photo")}
     assert needed_steps(steps, outputs) == {"a", "b", "d"}
+
+
+@pytest.mark.parametrize("several", [list, tuple])
+def test_literal_paths_are_written_down_as_text(several: type) -> None:
+    @node("graph.many")
+    class Many(Node):
+        def run(self, image: Image, images: list[Image]) -> Text:
+            return Text(str(len(images)))
+
+    given = several([Path("a.jpg"), Path("b.jpg")])
+    pipeline = Pipeline(count=Many()(Input("photo", Image), given))
+    assert "images: [a.jpg, b.jpg]" in pipeline.to_yaml()

@@ -127,6 +127,20 @@ def test_map_refuses_to_do_nothing_at_a_time(chunk: int, batch: int | None) -> N
         Pipeline(text=TEXT).map(["a"], chunk=chunk, batch=batch)
 
 
+@pytest.mark.parametrize(
+    ("items", "kind"),
+    [
+        pytest.param("street.jpg", "str", id="path as text"),
+        pytest.param(Path("street.jpg"), "Path", id="path"),
+        pytest.param({"text": "a"}, "dict", id="inputs"),
+        pytest.param(Text("a"), "Text", id="value"),
+    ],
+)
+def test_map_refuses_one_item_in_the_place_of_several(items: Any, kind: str) -> None:
+    with pytest.raises(PipelineError, match=f"map was given one item\n(.*\n)*.*got: .*{kind}"):
+        Pipeline(text=TEXT).map(items)
+
+
 # Files ----------------------------------------------------------------------------------------
 
 SMALL = """visionweave: 1

@@ -120,7 +120,7 @@ def bind_constant(kind: PortType, data: Any, where: str) -> Constant | Problem:
 
 def _without_paths(data: Any) -> Any:
     """Paths as text, alone or in a list, so that a literal path can be written down."""
-    if isinstance(data, list):
+    if isinstance(data, (list, tuple)):
         return [_without_paths(each) for each in data]
     return os.fspath(data) if isinstance(data, os.PathLike) else data
 

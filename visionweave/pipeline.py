@@ -213,6 +213,9 @@ class Pipeline:
         """
         if chunk < 1 or (batch is not None and batch < 1):
             raise ValueError(f"chunk and batch are at least 1; got {chunk} and {batch}")
+        if isinstance(items, (str, bytes, os.PathLike, Mapping, Value)):
+            what, fix = "map was given one item", "put it into a list, or call run for one"
+            raise PipelineError([Problem("items", what, "several", type(items).__name__, fix)])
         runtime = Runtime.get(device, precision)
         keeper = Keeper() if cache is None else cache.keeper(self.graph, runtime)
         tries = batch is None and chunk > 1
