@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from visionweave import (
     WeightsError,
     node,
 )
-from visionweave.atomic import write_atomic
+from visionweave.atomic import remove_halves, write_atomic
 from visionweave.errors import JobError
 from visionweave.execution.executor import Result
 from visionweave.execution.observe import Observer
@@ -314,6 +315,26 @@ def test_an_atomic_write_replaces_a_file_or_leaves_it(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="bytes-like"):
         write_atomic(path, "text")  # type: ignore[arg-type]
     assert (path.read_bytes(), files(tmp_path)) == (b"second", ["deep/a.bin"])
+
+
+def test_a_file_with_the_longest_name_there_can_be_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("长" * 84 + ".b")  # 254 bytes
+    write_atomic(path, b"first")
+    (tmp_path / f".{'x' * 64}.0123456789abcdef.part").touch()  # of another file
+    remove_halves(path)
+    assert path.read_bytes() == b"first"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_many_may_write_one_file_at_once(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        write_atomic(tmp_path / "a.bin", bytes([number]) * 1000, durable=False)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(200)))
+    data = (tmp_path / "a.bin").read_bytes()
+    assert data == data[:1] * 1000
+    assert files(tmp_path) == ["a.bin"]
 
 
 def test_masks_and_images_are_written_lossless(tmp_path: Path) -> None:
