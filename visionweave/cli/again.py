@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from visionweave.cli.megapixels import MaxMegapixels, allow_photos
 from visionweave.cli.profile import Profile
 
 __all__ = ["explain", "retry"]
@@ -35,6 +36,7 @@ def retry(
     memory_budget: Annotated[
         str | None, typer.Option(metavar="SIZE", help="See visionweave run.")
     ] = None,
+    max_megapixels: MaxMegapixels = None,
 ) -> int:
     """Try the photos of a job again that failed, wholly or in part.
 
@@ -44,6 +46,7 @@ def retry(
     \b
     visionweave retry out/
     visionweave retry out/ street/004.jpg --batch 1
+    visionweave retry out/ --max-megapixels 500
     """
     from visionweave.budget.request import Options
     from visionweave.cli.conduct import conduct
@@ -51,6 +54,7 @@ def retry(
     from visionweave.jobs.job import Job
     from visionweave.jobs.repeat import failed_photos, read_locked
 
+    allow_photos(max_megapixels)
     locked = read_locked(out / "run.json")
     failed = failed_photos(out, photos or [])
     if not failed:

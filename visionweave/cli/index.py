@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visionweave.cli.megapixels import MaxMegapixels, allow_photos
+
 if TYPE_CHECKING:
     from visionweave.index import IndexSummary, Space
     from visionweave.pipeline import Pipeline
@@ -45,9 +47,7 @@ def index(
     batch: Annotated[int | None, typer.Option(min=1, help="The largest batch.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16, fp32.")] = "auto",
-    max_megapixels: Annotated[
-        float | None, typer.Option(min=0, help="Read photos of up to this size.")
-    ] = None,
+    max_megapixels: MaxMegapixels = None,
 ) -> int:
     """Make an index of photos to search with CLIP, or bring it up to date.
 
@@ -69,10 +69,7 @@ def index(
     from visionweave.runtime import Runtime
     from visionweave.values import Image
 
-    if max_megapixels is not None:
-        import PIL.Image
-
-        PIL.Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6 / 2)  # Pillow refuses twice this
+    allow_photos(max_megapixels)
     found = find_photos(photos, leave_out=out)
     own = _own_space(out, overwrite)
     pipeline = embedder(model or (own.checkpoint if own else None), embedding=Image)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from visionweave.cli.megapixels import MaxMegapixels, allow_photos
 from visionweave.cli.profile import Profile
 
 if TYPE_CHECKING:
@@ -93,9 +94,7 @@ def run(
             help="Say what is left to do, what it needs, and whether it fits; run nothing.",
         ),
     ] = False,
-    max_megapixels: Annotated[
-        float | None, typer.Option(min=0, help="Read photos of up to this size.")
-    ] = None,
+    max_megapixels: MaxMegapixels = None,
 ) -> int:
     """Run a pipeline over photos.
 
@@ -119,10 +118,7 @@ def run(
     from visionweave.cli.given import open_cache, read_budget
     from visionweave.execution.executor import CHUNK
 
-    if max_megapixels is not None:
-        import PIL.Image
-
-        PIL.Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6 / 2)  # Pillow refuses twice this
+    allow_photos(max_megapixels)
     cache, hashes = open_cache(no_cache, cache_size)
     options: dict[str, Any] = {
         "out": out,

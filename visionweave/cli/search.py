@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visionweave.cli.megapixels import MaxMegapixels, allow_photos
+
 if TYPE_CHECKING:
     from visionweave.index import Match, PhotoIndex, Query
 
@@ -40,6 +42,7 @@ def search(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16, fp32.")] = "auto",
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Find photos by a text, by a picture, or by both.
 
@@ -57,6 +60,7 @@ def search(
         raise JobError(
             f'say what to look for: visionweave search {index} "a dog", or --image FILE, or both'
         )
+    allow_photos(max_megapixels)
     if sheet is not None:
         _check_sheet(sheet)
     photos = PhotoIndex.open(_found(index))

@@ -158,7 +158,8 @@ def _reason(error: Exception) -> str:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         return (
             f"it has {count} megapixels and the limit is {limit:,.1f}; "
-            "to read it all the same, set PIL.Image.MAX_IMAGE_PIXELS higher"
+            "to read it all the same, add --max-megapixels with a larger number; in Python, set "
+            "PIL.Image.MAX_IMAGE_PIXELS higher"
         )
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         # EINVAL is a seek to a place that damaged data names.
