@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shlex
 import traceback
 from collections.abc import Sequence
@@ -18,6 +20,12 @@ __all__ = ["FOLDER", "describe_failures", "read_failures", "tidy_failures", "wri
 FOLDER = "failures"
 """Where the tracebacks lie, below the job's folder."""
 
+LONGEST = 251
+"""How many bytes the name of a traceback may have before its suffix: file systems take 255."""
+
+CUT = 150
+"""How many bytes are kept of one that is longer."""
+
 
 def describe_failures(
     failures: Sequence[NodeFailed], photo: str, folder: str, out: Path
@@ -31,7 +39,7 @@ def describe_failures(
         out: the job's folder, for the command that tries again.
     """
     retry = shlex.join(["visionweave", "retry", str(out), photo])
-    stem = str(PurePosixPath(FOLDER, folder or "item"))
+    stem = PurePosixPath(FOLDER, folder or "item")
     return [
         {
             "photo": photo,
@@ -41,11 +49,20 @@ def describe_failures(
             "label": failure.label,
             "error": failure.error,
             "message": failure.reason,
-            "traceback": f"{stem}.{index}-{failure.step}.txt",  # a step's name fits into a file's
+            "traceback": str(stem.with_name(_fitting(f"{stem.name}.{index}-{failure.step}"))),
             "retry": retry,
         }
         for index, failure in enumerate(failures)
     ]
+
+
+def _fitting(stem: str) -> str:
+    """The name of a text file; of one that is too long the beginning, with a digest of it all."""
+    data = os.fsencode(stem)
+    if len(data) > LONGEST:
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        stem = f"{data[:CUT].decode(errors='ignore')}-{digest}"
+    return f"{stem}.txt"
 
 
 def write_tracebacks(

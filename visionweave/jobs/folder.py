@@ -13,7 +13,8 @@ import filelock
 from visionweave.atomic import remove_halves
 from visionweave.errors import JobError
 from visionweave.jobs import failures
-from visionweave.jobs.journal import Journal, remove_files
+from visionweave.jobs.journal import Journal, read_last, remove_files
+from visionweave.jobs.receipt import is_receipt
 
 __all__ = ["OWN_FILES", "STAGES", "job_folder", "leave_no_trace"]
 
@@ -47,7 +48,7 @@ def job_folder(out: Path, *, overwrite: bool = False) -> Iterator[tuple[Journal,
         OSError: it cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    fresh = not (out / "run.json").exists() and not (out / "items.jsonl").exists()
+    fresh = not _holds_job(out, overwrite=overwrite)
     if fresh and not overwrite and not all(_is_left_over(path.name) for path in out.iterdir()):
         raise JobError(
             f"{out} is not empty and holds no results of visionweave; "
@@ -59,6 +60,13 @@ def job_folder(out: Path, *, overwrite: bool = False) -> Iterator[tuple[Journal,
             yield from _locked(out, fresh, overwrite)
     except filelock.Timeout:
         raise JobError(f"another process is writing into {out}; wait for it, or stop it") from None
+
+
+def _holds_job(out: Path, *, overwrite: bool) -> bool:
+    """Whether there is a job in a folder, be it without its receipt: others use such names, too."""
+    if (out / "run.json").exists():
+        return overwrite or is_receipt(out / "run.json")  # a damaged one may be replaced
+    return next(read_last(out / "items.jsonl"), None) is not None
 
 
 def _is_left_over(name: str) -> bool:

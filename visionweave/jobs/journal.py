@@ -10,6 +10,7 @@ the lines that count no more are taken out.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -169,7 +170,7 @@ class Journal:
             self._path.open("rb") as file,
             self._path.open("rb") as at,
         ):
-            for found, _, start in lines_in(file):
+            for found, start in _entries_in(file):
                 count += 1
                 entry = Entry.from_json(found)
                 if entry.photo in last:
@@ -194,7 +195,7 @@ class Journal:
         Few are: what a photo might have needed, such as a file for a traceback, was not made.
         """
         for name in set(before.all_files()).difference(entry.all_files()):
-            if (self._out / name).exists():
+            if _is_there(self._out / name):
                 yield name
 
     def _rewrite(self, places: dict[str, int]) -> None:
@@ -221,9 +222,16 @@ def read_last(path: Path) -> Iterator[Entry]:
         OSError: it is there, and cannot be read.
     """
     with suppress(FileNotFoundError), path.open("rb") as file:
-        last = {found["photo"]: start for found, _, start in lines_in(file)}
+        last = {found["photo"]: start for found, start in _entries_in(file)}
         for start in last.values():
             yield _entry_at(file, start)
+
+
+def _entries_in(file: BinaryIO) -> Iterator[tuple[dict[str, Any], int]]:
+    """The fields of each line that is an entry, and where it begins; others' lines are none."""
+    for found, _, start in lines_in(file):
+        if isinstance(found.get("status"), str):
+            yield found, start
 
 
 def _entries_at(path: Path, starts: Iterable[int]) -> Iterator[Entry]:
@@ -242,8 +250,20 @@ def remove_files(out: Path, names: Iterable[str]) -> None:
     for name in names:
         path = out / name
         remove_halves(path)
-        path.unlink(missing_ok=True)
+        if _is_there(path):
+            path.unlink(missing_ok=True)
         for folder in path.parents:
             if folder == out or not folder.is_dir() or any(folder.iterdir()):
                 break
             folder.rmdir()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file, or a link; a name that is too long for one has none."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            raise
+        return False
+    return True

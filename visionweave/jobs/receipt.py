@@ -24,7 +24,7 @@ from visionweave.weights.lock import Checkpoint
 if TYPE_CHECKING:
     from visionweave.jobs.job import Job
 
-__all__ = ["Receipt", "read_input", "read_receipt", "versions"]
+__all__ = ["Receipt", "is_receipt", "read_input", "read_receipt", "versions"]
 
 FORM = 1
 """The version of the form of run.json."""
@@ -85,7 +85,8 @@ class Receipt:
         recipes = recipes | {self._recipe.key: self._recipe.to_json()}
         state = state | {"run": self.run, "runs": runs}
         data = self._data | state | {"recipe": self._recipe.key, "recipes": recipes}
-        write_atomic(self._path, (json.dumps(data, ensure_ascii=False, indent=1) + "\n").encode())
+        text = json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+        write_atomic(self._path, text.encode("utf-8", "backslashreplace"))  # as lines are
 
 
 def read_receipt(path: Path) -> dict[str, Any]:
@@ -95,11 +96,25 @@ def read_receipt(path: Path) -> dict[str, Any]:
         JobError: there is none, or it is none of this form.
     """
     found = _read(path)
-    if found is None or found.get("form") != FORM:
+    if found is None or not _is_receipt(found):
         raise JobError(
             f"{path} is no run.json that visionweave wrote; expected OUT/run.json of a job"
         )
     return found
+
+
+def is_receipt(path: Path) -> bool:
+    """Whether a file is a run.json of a job, and not a file of others with that name.
+
+    Raises:
+        JobError: it cannot be read.
+    """
+    found = _read(path)
+    return found is not None and _is_receipt(found)
+
+
+def _is_receipt(found: dict[str, Any]) -> bool:
+    return found.get("form") == FORM and isinstance(found.get("pipeline"), dict)
 
 
 def versions() -> dict[str, str]:
