@@ -303,9 +303,10 @@ class MuteError(Exception):
             "MuteError: (its message cannot be shown: IndexError in its __str__)",
             id="mute",
         ),
+        pytest.param(SystemExit(7), "SystemExit: 7", id="exit"),
     ],
 )
-def test_an_item_fails_alone_whatever_its_error_is_like(error: Exception, message: str) -> None:
+def test_an_item_fails_alone_whatever_its_error_is_like(error: BaseException, message: str) -> None:
     @node("fail.odd")
     class Odd(Node):
         def run(self, text: Text) -> Text:

@@ -22,7 +22,7 @@ from typing import Any
 from visionweave.contract import Node
 from visionweave.deferred import BoundMethod, Call, Calls
 from visionweave.errors import NodeError
-from visionweave.execution.failures import Raised
+from visionweave.execution.failures import RAISED, Raised
 from visionweave.execution.sizing import Sizes
 from visionweave.memory import give_back
 from visionweave.runtime import is_out_of_memory
@@ -62,7 +62,7 @@ class _Task:
             self.waiting = request.calls
         except StopIteration as stop:
             self.outcome = stop.value
-        except Exception as raised:  # whatever a node raises fails its own item
+        except RAISED as raised:  # whatever a node raises fails its own item
             self.outcome = Raised(raised)
 
 
@@ -213,7 +213,7 @@ def _forward(method: BoundMethod[Any, Any], payloads: list[Any]) -> list[Any] | 
         try:
             returned = method.forward(payloads)
             results = list(() if returned is None else returned)  # a `return` is soon forgotten
-        except Exception as error:  # a model may raise anything; the caller finds out for whom
+        except RAISED as error:  # a model may raise anything; the caller finds out for whom
             return Raised(error)
     if len(results) == len(payloads):
         return results

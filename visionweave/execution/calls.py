@@ -126,7 +126,7 @@ def by_item(calls: list[Call], count: int, seconds: float) -> list[float]:
     return found
 
 
-def _failure(step: PlannedStep, call: Call, item: Item, error: Exception) -> NodeFailed:
+def _failure(step: PlannedStep, call: Call, item: Item, error: BaseException) -> NodeFailed:
     origins = [getattr(value, "origin", None) for value in call.arguments]
     objects = [o for o in origins if isinstance(o, Origin) and o.object is not None]
     index = objects[0].object if objects else call.place

@@ -13,9 +13,12 @@ from typing import Any, TypeVar
 
 from visionweave.errors import NodeFailed
 
-__all__ = ["Failed", "Raised", "without_frames", "words"]
+__all__ = ["RAISED", "Failed", "Raised", "without_frames", "words"]
 
 E = TypeVar("E", bound=BaseException)
+
+RAISED = (Exception, SystemExit)
+"""What a node may raise, and fails one item alone: some libraries call sys.exit for an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Failed:
 class Raised:
     """In the place of a result: the error that came instead."""
 
-    error: Exception
+    error: BaseException
 
     def __post_init__(self) -> None:
         without_frames(self.error)

@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from visionweave.contract import ModelNode, Node
 from visionweave.execution.batching import THREADS
 from visionweave.execution.calls import Call
-from visionweave.execution.failures import Raised
+from visionweave.execution.failures import RAISED, Raised
 
 __all__ = ["run_each"]
 
@@ -56,6 +56,6 @@ def _run(node: Node, call: Call) -> None:
     started = time.perf_counter()
     try:
         call.outcome = node.run(*call.arguments)
-    except Exception as error:  # whatever a node raises fails this call alone
+    except RAISED as error:  # whatever a node raises fails this call alone
         call.outcome = Raised(error)
     call.seconds = time.perf_counter() - started
