@@ -328,7 +328,7 @@ def test_one_error_that_is_raised_for_many_items_says_once_where() -> None:
         def run(self, text: Text) -> Text:
             raise error
 
-    results = list(Pipeline(out=Same()(TEXT)).map("abc"[place] for place in range(3)))
+    results = list(Pipeline(out=Same()(TEXT)).map(["a", "b", "c"]))
     assert [str(each.failures[0].__cause__) for each in results] == ["always the same"] * 3
     assert shown(error).count("raise error") == 1
 

@@ -67,7 +67,7 @@ def test_no_batch_is_larger_than_what_was_found_not_even_the_other_half() -> Non
 
 def test_later_chunks_keep_to_the_size_that_was_found() -> None:
     model = Upper(room=2)
-    results = Pipeline(out=model(Input("text", Text))).map("abcdefgh", chunk=4)
+    results = Pipeline(out=model(Input("text", Text))).map(list("abcdefgh"), chunk=4)
     assert [result["out"].text for result in results] == list("ABCDEFGH")
     assert model.sizes == [4, 2, 2, 2, 2]
 
