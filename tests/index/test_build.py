@@ -438,7 +438,7 @@ def test_a_crash_while_writing_leaves_the_old_index(
     with pytest.raises(RuntimeError, match="power cut"):
         library.run()
     assert sorted(library.names()) == ALL
-    (library.out / ".vectors-9-0.safetensors.1.part").touch()  # what kill -9 leaves
+    (library.out / ".vectors-9-0.safetensors.0123456789abcdef.part").touch()  # what kill -9 leaves
     monkeypatch.undo()
     assert library.run()[0] == ["new.png"]
     kinds = sorted(path.name.partition("-")[0] for path in library.out.iterdir())
@@ -448,7 +448,7 @@ def test_a_crash_while_writing_leaves_the_old_index(
 def test_a_first_run_that_was_killed_can_be_run_again(library: Library) -> None:
     library.out.mkdir()
     (library.out / "vectors-1-0.safetensors").touch()
-    (library.out / ".index.json.77.part").touch()
+    (library.out / ".index.json.0123456789abcdef.part").touch()
     assert library.run()[0] == ALL
 
 
@@ -508,6 +508,7 @@ def test_an_index_is_searched_with_its_own_embeddings_only(library: Library) -> 
 def test_a_folder_with_other_things_is_not_written_into(library: Library) -> None:
     with pytest.raises(JobError, match="photos is not empty and holds no index of photos"):
         build_index(replace(library.job(), out=library.photos, overwrite=True))
+    assert sorted(path.name for path in library.photos.iterdir()) == ["street", "yard"]
 
 
 def test_a_file_in_the_way_is_said(library: Library) -> None:

@@ -105,6 +105,7 @@ def build_index(job: IndexJob, observers: Sequence[Observer] = ()) -> IndexSumma
     made = not job.out.exists()
     try:
         job.out.mkdir(parents=True, exist_ok=True)
+        has_index(job.out)  # which refuses a folder of others, before a lock is put into it
         with filelock.FileLock(job.out / LOCK, timeout=0):
             summary = _Build(job, observers).run()
     except filelock.Timeout:

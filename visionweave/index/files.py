@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from visionweave.atomic import write_atomic
+from visionweave.atomic import HALF, write_atomic
 from visionweave.errors import JobError
 from visionweave.index.space import Space
 
@@ -41,8 +41,11 @@ Array = npt.NDArray[Any]
 
 MANIFEST, FAILURES, LOCK = "index.json", "failures.jsonl", ".lock"
 
-_REPLACED = re.compile(r"(vectors|photos|places)-(\d+)[-.].*|\..*\.part")
-"""Files that are replaced when an index is written: its data, and what a crash left."""
+_VECTORS = r"vectors-(\d+)-\d+\.safetensors"
+_DATA = rf"{_VECTORS}|photos-(\d+)\.jsonl|places-(\d+)\.safetensors"
+"""The names of an index's data, each with its generation: these are replaced, and no others."""
+
+_HALF = re.compile(HALF)
 
 STAMP = {"type": "visionweave index", "form": 1}
 DTYPES = {"F32": "<f4", "I64": "<i8"}
@@ -192,28 +195,51 @@ def remove_others(folder: Path, manifest: Manifest) -> None:
     """Remove the files of earlier generations, and what a crash left."""
     keep = {*manifest.parts, manifest.lines_file, manifest.places_file}
     for path in folder.iterdir():
-        if _REPLACED.fullmatch(path.name) and path.name not in keep:
+        if (_is_data(path.name) or _is_half(path.name)) and path.name not in keep:
             with contextlib.suppress(OSError):  # Windows keeps what a reader has mapped
                 path.unlink()
 
 
 def latest_generation(folder: Path) -> int:
     """The highest generation that a file of the folder is of, whether it counts or not; else 0."""
-    found = (_REPLACED.fullmatch(path.name) for path in folder.iterdir())
-    return max((int(match[2]) for match in found if match and match[2]), default=0)
+    found = (re.fullmatch(_DATA, path.name) for path in folder.iterdir())
+    return max((int(match[match.lastindex or 0]) for match in found if match), default=0)
 
 
 def has_index(folder: Path) -> bool:
     """Whether there is an index in a folder; False where one can be made.
 
+    A folder without index.json is a killed first run's when all in it has the names of an index's
+    files, and some are vectors: others may have a photos-2023.jsonl, too.
+
     Raises:
         JobError: there is something else in the folder.
     """
-    names = {path.name for path in folder.iterdir()}
-    others = {name for name in names - {FAILURES, LOCK} if not _REPLACED.fullmatch(name)}
-    if others and MANIFEST not in others:
+    names = {path.name for path in folder.iterdir() if not _is_half(path.name)} - {LOCK}
+    begun = any(re.fullmatch(_VECTORS, name) for name in names)
+    if MANIFEST in names and (begun or _says_index(folder)):
+        return True
+    if names and not (begun and all(name == FAILURES or _is_data(name) for name in names)):
         raise JobError(f"{folder} is not empty and holds no index of photos; choose another --out")
-    return MANIFEST in others
+    return False
+
+
+def _says_index(folder: Path) -> bool:
+    """Whether index.json is that of an index, of whatever form."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_bytes())["type"] == STAMP["type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _is_data(name: str) -> bool:
+    return re.fullmatch(_DATA, name) is not None
+
+
+def _is_half(name: str) -> bool:
+    """Whether a file is what a crash left of writing one of an index."""
+    half = _HALF.fullmatch(name)
+    return half is not None and (half["name"] in (MANIFEST, FAILURES) or _is_data(half["name"]))
 
 
 def _dumps(data: dict[str, Any], indent: int | None = None) -> bytes:
