@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
 __all__ = ["conduct", "rehearse"]
 
+ANNOTATIONS = "annotations.coco.json"
+"""All objects of a job in one file, which `visionweave.exports` writes."""
+
 SHOWN = 5
 """Deleted photos that are named."""
 
 
 def conduct(job: Job, options: Options) -> int:
     """Run a job with its progress shown and Ctrl-C heeded, and return the exit code.
+
+    That is the job's, and 2 when the photos went well and the annotations could not be written.
 
     Args:
         job: the job.
@@ -36,10 +41,10 @@ def conduct(job: Job, options: Options) -> int:
         times = Times(Runtime.get(job.device, job.precision))
         with ctrl_c() as stop, Progress(len(job.photos) or 1) as progress:
             summary = run_job(job, [progress, times, stop])
-    if summary.before < summary.counts.total() or summary.pruned:
-        _annotate(job)
+    changed = summary.before < summary.counts.total() or summary.pruned
+    annotated = _annotate(job) if changed or _is_behind(job) else True
     report(job, summary)
-    return summary.exit_code
+    return summary.exit_code or (0 if annotated else 2)
 
 
 def rehearse(job: Job, options: Options) -> int:
@@ -62,15 +67,40 @@ def _closed_after(job: Job) -> Iterator[None]:
             job.cache.close()
 
 
-def _annotate(job: Job) -> None:
-    """Gather all objects in one file; that this fails does not make the job one that failed."""
-    from visionweave.errors import JobError
+def _is_behind(job: Job) -> bool:
+    """Whether an earlier run was killed before it wrote its annotations, or they were removed."""
+    from visionweave.values import Boxes, Masks
+
+    flows = job.pipeline.outputs.values()
+    if not any({Boxes, Masks} & set(flow.kinds) for flow in flows if not flow.axes):
+        return False  # it has none
+    journal, annotations = job.out / "items.jsonl", job.out / ANNOTATIONS
+    return journal.exists() and (
+        not annotations.exists() or annotations.stat().st_mtime_ns < journal.stat().st_mtime_ns
+    )
+
+
+def _annotate(job: Job) -> bool:
+    """Gather all objects in one file; return whether that went well, or there are none."""
+    from visionweave.errors import WeaveError
     from visionweave.exports import write_annotations
 
+    path = job.out / ANNOTATIONS
+    was_there = path.exists()
     try:
-        write_annotations(job.out)
-    except (JobError, OSError) as error:  # a result that somebody removed or changed by hand
-        _say(f"no annotations.coco.json was written: {error}")
+        written = write_annotations(job.out)
+    except (WeaveError, OSError) as error:  # a result that somebody changed by hand
+        removed = hint = ""
+        if was_there and _is_behind(job):
+            path.unlink(missing_ok=True)
+            removed = "; the earlier one is removed, as it is of other results"
+        if isinstance(error, WeaveError):
+            hint = ". A damaged file can be removed: the same command makes it anew"
+        _say(f"no {ANNOTATIONS} was written{removed}: {error}{hint}")
+        return False
+    if written is None and was_there:
+        _say(f"{ANNOTATIONS} is removed: there is not one output any more that holds all objects")
+    return True
 
 
 def report(job: Job, summary: Summary) -> None:
