@@ -13,8 +13,8 @@ import pytest
 
 from visionweave.errors import WeightsError
 from visionweave.weights import Checkpoint, WeightFile, checkpoint, verified_files
+from visionweave.weights.accepting import accept
 from visionweave.weights.adding import add_files, add_urls, trust_listed
-from visionweave.weights.licenses import accept
 from visionweave.weights.lock import user_lock
 from visionweave.weights.lookup import listed
 from visionweave.weights.pull import pull

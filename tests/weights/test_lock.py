@@ -104,6 +104,9 @@ def test_what_is_left_out_is_little() -> None:
             id="no web address",
         ),
         pytest.param(
+            SMALLEST.replace("[{", '[{name = "a.bin"}, {'), "files are called 'a.bin'", id="twice"
+        ),
+        pytest.param(
             SMALLEST + "config = { made = 2024-01-01 }", "only text, numbers", id="a date"
         ),
     ],

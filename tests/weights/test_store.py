@@ -16,7 +16,8 @@ import pytest
 from visionweave.errors import WeightsError
 from visionweave.weights import Checkpoint, WeightFile, verified_files
 from visionweave.weights import store as store_module
-from visionweave.weights.licenses import accept, is_accepted
+from visionweave.weights.accepting import accept
+from visionweave.weights.licenses import is_accepted
 from visionweave.weights.store import (
     check_files,
     checkpoint_size,
@@ -231,10 +232,13 @@ def test_a_licence_is_accepted_in_its_terms() -> None:
     assert is_accepted(RESTRICTED)
 
 
-def test_a_broken_list_of_licences_is_an_error(store: Path) -> None:
-    (store / "licenses.json").write_text("{")
-    with pytest.raises(WeightsError, match=r"licenses\.json: cannot read which licences"):
-        is_accepted(RESTRICTED)
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", "null"])
+def test_a_broken_list_of_licences_is_an_error(store: Path, text: str) -> None:
+    (store / "licenses.json").write_text(text)
+    for use in (is_accepted, accept):
+        with pytest.raises(WeightsError, match=r"licenses\.json: cannot read which licences"):
+            use(RESTRICTED)
+    assert (store / "licenses.json").read_text() == text
 
 
 def test_a_shipped_checkpoint_lies_in_the_package_and_is_remembered_in_the_store(

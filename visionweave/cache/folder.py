@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from visionweave.errors import JobError
+from visionweave.folders import kept_folder
 
 __all__ = ["DEFAULT_SIZE", "cache_folder", "cache_size", "parse_size"]
 
@@ -18,10 +19,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 def cache_folder() -> Path:
     """The folder of the result cache: $VISIONWEAVE_CACHE, else one in the user's cache folder."""
-    if chosen := os.environ.get("VISIONWEAVE_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "visionweave" / "results"
+    return kept_folder("VISIONWEAVE_CACHE", "results")
 
 
 def cache_size() -> int:

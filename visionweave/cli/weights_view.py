@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from visionweave.errors import WeightsError
+from visionweave.weights.accepting import accept
 from visionweave.weights.download import Watcher
-from visionweave.weights.licenses import accept, is_accepted, short_license
+from visionweave.weights.licenses import is_accepted, short_license
 from visionweave.weights.lock import Checkpoint, Lock
 from visionweave.weights.lookup import PROFILES, listed, profiles_of
 from visionweave.weights.store import checkpoint_size, folder_of, size_text, state_of

@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from visionweave.errors import WeightsError, did_you_mean
+from visionweave.weights.accepting import accept
 from visionweave.weights.download import Patience, Watcher, alone, disk_errors
-from visionweave.weights.licenses import accept, require_license
+from visionweave.weights.licenses import require_license
 from visionweave.weights.lock import Checkpoint, Lock, WeightFile, parse_lock, read_lock
 from visionweave.weights.lock_text import lock_text, write_entry
 from visionweave.weights.lookup import PROFILES
@@ -155,16 +156,30 @@ def _entry(
         )
     if name in PROFILES or name in lock.profiles:
         raise WeightsError(f"{name} is the name of a profile; choose another")
+    _check_unlike(name, files)
     entry = Checkpoint(**{**_UNSTATED, **facts, "name": name, "files": tuple(files)})
     parse_lock(lock_text(Lock({name: entry}, {})), f"adding {name}")  # refuses what does not fit
     return entry, True
+
+
+def _check_unlike(name: str, files: Sequence[WeightFile]) -> None:
+    """Refuse files of one name: the last would replace the others."""
+    names = [file.name for file in files]
+    for each in names:
+        if names.count(each) > 1:
+            raise WeightsError(
+                f"{name}: {names.count(each)} of the files given are called {each} in the store; "
+                "give each a name of its own"
+            )
 
 
 def _match(entry: Checkpoint, paths: Sequence[Path]) -> list[tuple[WeightFile, Path]]:
     """Find out which listed file each path is."""
     if len(paths) == len(entry.files) == 1:
         return [(entry.files[0], paths[0])]
-    return [(_listed_file(entry, path), path) for path in paths]
+    files = [_listed_file(entry, path) for path in paths]
+    _check_unlike(entry.name, files)
+    return list(zip(files, paths, strict=True))
 
 
 def _listed_file(entry: Checkpoint, path: Path) -> WeightFile:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from visionweave.atomic import write_atomic
 from visionweave.errors import WeightsError
 from visionweave.weights.lock import Checkpoint, store_folder
 
-__all__ = ["accept", "is_accepted", "require_license", "short_license"]
+__all__ = [
+    "accepted_licenses",
+    "is_accepted",
+    "licenses_path",
+    "require_license",
+    "short_license",
+]
 
 
 def require_license(checkpoint: Checkpoint) -> None:
@@ -35,26 +40,8 @@ def is_accepted(checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint's licence does not restrict its use, or was accepted."""
     return not checkpoint.restricted or any(
         each.get("license") == checkpoint.license and each.get("terms") == checkpoint.terms
-        for each in _accepted()
+        for each in accepted_licenses()
     )
-
-
-def accept(checkpoint: Checkpoint) -> None:
-    """Write down that the licence of a checkpoint was accepted, in the terms that were shown.
-
-    It then holds for all checkpoints under the same licence and terms.
-    """
-    if is_accepted(checkpoint):
-        return
-    entry = {
-        "license": checkpoint.license,
-        "terms": checkpoint.terms,
-        "commercial": checkpoint.commercial,
-        "accepted_for": checkpoint.name,
-        "accepted_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    text = json.dumps([*_accepted(), entry], indent=1, ensure_ascii=False)
-    write_atomic(store_folder() / "licenses.json", text.encode())
 
 
 def short_license(checkpoint: Checkpoint) -> str:
@@ -63,12 +50,27 @@ def short_license(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.license}{limits[checkpoint.commercial]}"
 
 
-def _accepted() -> list[dict[str, Any]]:
-    path = store_folder() / "licenses.json"
+def licenses_path() -> Path:
+    """Where it is written down which licences were accepted."""
+    return store_folder() / "licenses.json"
+
+
+def accepted_licenses() -> list[dict[str, Any]]:
+    """Return what was written down of each licence that was accepted.
+
+    Raises:
+        WeightsError: it cannot be read, or is no list of tables.
+    """
+    path = licenses_path()
     try:
         entries = json.loads(path.read_bytes())
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot read which licences were accepted: {error}") from None
-    return [each for each in entries if isinstance(each, dict)]
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+        raise WeightsError(
+            f"{path}: cannot read which licences were accepted: expected a list of tables; repair "
+            "it, or remove it and accept them again"
+        )
+    return entries

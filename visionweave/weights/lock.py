@@ -21,7 +21,6 @@ the user's own, in the store, is laid over it, entry by entry.
 from __future__ import annotations
 
 import functools
-import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from visionweave.errors import WeightsError
+from visionweave.folders import kept_folder
 from visionweave.plain import is_plain
 
 __all__ = [
@@ -160,10 +160,7 @@ def user_lock_path() -> Path:
 
 def store_folder() -> Path:
     """The folder of the weights: $VISIONWEAVE_WEIGHTS, else one in the user's cache folder."""
-    if chosen := os.environ.get("VISIONWEAVE_WEIGHTS"):
-        return Path(chosen).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "visionweave" / "weights"
+    return kept_folder("VISIONWEAVE_WEIGHTS", "weights")
 
 
 def parse_lock(text: str, where: str) -> Lock:
@@ -222,11 +219,19 @@ class _File(_Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
+def _unlike(files: list[_File]) -> list[_File]:
+    names = [file.name for file in files]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"several files are called {', '.join(map(repr, twice))}")
+    return files
+
+
 class _Entry(_Strict):
     family: Annotated[str, Field(pattern=r"^\w+$")]
     source: str = ""
     revision: str = ""
-    files: Annotated[list[_File], Field(min_length=1)]
+    files: Annotated[list[_File], Field(min_length=1), AfterValidator(_unlike)]
     format: str = "safetensors"
     license: Annotated[str, Field(min_length=1)]
     commercial: Literal["yes", "no", "conditional"]
