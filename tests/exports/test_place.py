@@ -99,6 +99,35 @@ def test_a_manifest_cannot_make_an_export_remove_files_elsewhere(tmp_path: Path)
     assert (tmp_path / "mine").exists()
 
 
+@pytest.mark.parametrize("photos", ["link", "copy"])
+def test_a_photo_that_lies_in_the_place_stays_what_it_is(job: JobFolder, photos: str) -> None:
+    path = job.photo("s/a.png")
+    data = path.read_bytes()
+    linked = path.with_name("b.png")
+    linked.symlink_to("a.png")
+    for name in ("s/a.png", "s/b.png"):
+        job.add(name, boxes=make_boxes(1))
+    for overwrite in (False, True):
+        export_job(job.out, "labelme", job.photos, photos=photos, overwrite=overwrite)
+    assert (path.is_symlink(), path.read_bytes()) == (False, data)
+    assert str(linked.readlink()) == "a.png"
+    assert sorted(each.name for each in path.parent.iterdir()) == [
+        "a.json",
+        "a.png",
+        "b.json",
+        "b.png",
+    ]
+
+
+def test_a_photo_that_an_earlier_export_brought_is_not_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("photo")
+    with Place(tmp_path / "x") as place:
+        place.bring("a", tmp_path / "a", link=False)
+    with Place(tmp_path / "x") as place:  # the photos of a later job
+        place.bring("a", tmp_path / "x/a", link=False)
+    assert files(tmp_path / "x") == {"a": "photo"}
+
+
 def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path) -> None:
     write(tmp_path / "x", a="1")
 

@@ -40,6 +40,7 @@ class Place:
         self.path, self.is_file, self._overwrite = path, is_file, overwrite
         self._made: Path | None = None
         self._names: list[str] = []
+        self._there: set[str] = set()
         self.about: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -75,8 +76,11 @@ class Place:
             file.write(data.encode() if isinstance(data, str) else data)
 
     def bring(self, name: str, source: Path, *, link: bool) -> None:
-        """Bring a file from elsewhere: a link to it, or a copy."""
+        """Bring a file from elsewhere: a link to it, or a copy; one that lies there stays."""
         with _said(self.path):
+            if _is_same(self.path / name, source):
+                self._there.add(name)
+                return
             path = self._new(name)
             if link:
                 path.symlink_to(source)
@@ -139,7 +143,7 @@ class Place:
 
     def _remove(self, before: dict[str, str], now: dict[str, str]) -> None:
         """Remove what an earlier export wrote and this one does not, unless it was changed."""
-        for name in before.keys() - now.keys():
+        for name in before.keys() - now.keys() - self._there:
             path = self.path / name
             if os.path.lexists(path) and _sha256(path) == before[name]:
                 path.unlink()
@@ -162,6 +166,13 @@ def _is_in(name: str) -> bool:
     """Whether a name leads to no place outside the folder, whatever a manifest says."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
+
+
+def _is_same(path: Path, source: Path) -> bool:
+    """Whether a path leads to the file itself, and not to a link to it, which may be replaced."""
+    if path.name == source.name and path.parent.exists():
+        return path.parent.samefile(source.parent)
+    return path.exists() and not path.is_symlink() and path.samefile(source)
 
 
 def _sha256(path: Path) -> str:
