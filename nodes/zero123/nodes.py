@@ -63,18 +63,18 @@ class Asked:
 
     seen: Seen
     pose: Floats
-    seed: tuple[int, int, int]
+    seed: tuple[int, int]
 
 
-@node("zero123.views", paper="Liu et al. 2023, arXiv:2303.11328", license="MIT")
+@node("zero123.views", version=2, paper="Liu et al. 2023, arXiv:2303.11328", license="MIT")
 class Views(ModelNode):
     """Draw an object from other sides, as far as a cutout tells how it looks there.
 
     Directions and heights are those of `Views`: the photo's camera stands at azimuth 0; at 90 the
     object's right-hand side is seen, which is on the left in the photo. What the photo does not
-    show is the model's guess, another one for each seed. An object's noise depends on the seed, on
-    its number in the photo and on the view's place in the list, so that neither other objects nor
-    more views at the end of the list change a view.
+    show is the model's guess, another one for each seed. The noise depends on the seed and on the
+    view's place in the list alone, so that neither other objects nor more views at the end of the
+    list change a view.
 
     `tolerance` is the mean difference of a view's colours, from 0 to 1.
 
@@ -153,8 +153,7 @@ class Views(ModelNode):
             pose(config.pose, azimuth, elevation, self.photo_elevation_deg, self.distance_change)
             for azimuth, elevation in zip(self.azimuths_deg, self.elevations_deg, strict=True)
         ]
-        number = cutout.origin.object or 0
-        asked = [Asked(seen, each, (self.seed, number, at)) for at, each in enumerate(poses)]
+        asked = [Asked(seen, each, (self.seed, at)) for at, each in enumerate(poses)]
         latents = await self.sample.each(asked)
         return ViewsValue(
             np.stack(await self.decode.each(latents)),
