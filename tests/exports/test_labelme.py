@@ -116,6 +116,18 @@ def test_photos_with_one_stem_keep_their_suffix(job: JobFolder) -> None:
     ]
 
 
+def test_no_photo_has_the_file_of_another(job: JobFolder) -> None:
+    names = ["x.png", "x.webp", "x.png.png", "x.png.png.jpg", "y.png", "export.png"]
+    for count, name in enumerate(names):
+        job.add(f"{count}.png", boxes=make_boxes(count))
+        job.line(name, "ok", {"boxes": f"{count}/boxes.json"})
+        job.line(f"{count}.png", "gone", {})
+    path = export_job(job.out, "labelme").path
+    files = [f"{name}.json" for name in names[:4]] + ["y.json", "export.png.json"]
+    assert [len(read(path / file)["shapes"]) for file in files] == [0, 1, 2, 3, 4, 5]
+    assert [read(path / file)["imagePath"].rpartition("/")[2] for file in files] == names
+
+
 def test_photos_come_along_beside_their_files(job: JobFolder) -> None:
     job.photo("s/a.png")
     job.add("s/a.png", boxes=make_boxes(1))

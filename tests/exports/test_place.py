@@ -99,6 +99,18 @@ def test_a_manifest_cannot_make_an_export_remove_files_elsewhere(tmp_path: Path)
     assert (tmp_path / "mine").exists()
 
 
+@pytest.mark.parametrize("name", ["s/a", "export.json"])
+def test_no_file_is_written_over_another_of_the_export(tmp_path: Path, name: str) -> None:
+    def twice() -> None:
+        with Place(tmp_path / "x") as place:
+            place.write("s/a", "1")
+            place.write(name, "2")
+
+    with pytest.raises(JobError, match=rf"two files of the export would be .*x/{name}; rename"):
+        twice()
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("photos", ["link", "copy"])
 def test_a_photo_that_lies_in_the_place_stays_what_it_is(job: JobFolder, photos: str) -> None:
     path = job.photo("s/a.png")

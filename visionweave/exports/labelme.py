@@ -20,6 +20,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from visionweave.exports.objects import PhotoObject, PhotoObjects
+from visionweave.exports.place import MANIFEST
 from visionweave.exports.task import UNNAMED, Task, beside
 
 __all__ = ["write_labelme"]
@@ -36,10 +37,9 @@ def write_labelme(task: Task) -> None:
     Masks are shapes of type "mask" or, if so asked, "polygon": one for each part, with the object's
     number as group_id. Boxes alone are of type "rectangle".
     """
-    uses = Counter(beside(name, ".json") for name in task.objects.names)
+    names = _names(task.objects.names)
     for photo in task.read():
-        short = beside(photo.name, ".json")
-        name = short if uses[short] == 1 else f"{photo.name}.json"
+        name = names[photo.name]
         height, width = photo.image_hw
         data: dict[str, Any] = {
             "version": VERSION,
@@ -52,6 +52,19 @@ def write_labelme(task: Task) -> None:
         }
         task.place.write(name, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
         task.bring(photo, photo.name)
+
+
+def _names(photos: list[str]) -> dict[str, str]:
+    """The file of each photo: named without the photo's suffix, where no other has that name."""
+    uses = Counter(beside(photo, ".json") for photo in photos)
+    taken = {MANIFEST}
+    names = {}
+    for photo in sorted(photos, key=len):  # x.png before x.png.png, whose file its own may be
+        short = beside(photo, ".json")
+        alone = uses[short] == 1 and short not in taken
+        names[photo] = short if alone else f"{photo}.json"
+        taken.add(names[photo])
+    return names
 
 
 def _image_path(task: Task, photo: PhotoObjects, name: str) -> str:

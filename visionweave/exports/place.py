@@ -39,7 +39,7 @@ class Place:
     def __init__(self, path: Path, *, is_file: bool = False, overwrite: bool = False) -> None:
         self.path, self.is_file, self._overwrite = path, is_file, overwrite
         self._made: Path | None = None
-        self._names: list[str] = []
+        self._names: set[str] = set()
         self._there: set[str] = set()
         self.about: dict[str, Any] = {}
 
@@ -89,7 +89,12 @@ class Place:
 
     def _new(self, name: str) -> Path:
         assert self._made is not None
-        self._names.append(name)
+        if name in self._names or name == MANIFEST:
+            raise JobError(
+                f"two files of the export would be {self.path / name}; rename the photo of one, or "
+                "use another --format"
+            )
+        self._names.add(name)
         path = self._made / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
