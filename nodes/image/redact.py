@@ -53,20 +53,24 @@ class Blur(Node):
         if masks is not None:
             masks = masks[masks.areas > 0]
             for index, tight in enumerate(masks.windows()):
-                self._hide(picture, *self._widened(masks.crop(index, tight), tight))
+                self._hide(picture, *self._widened(masks, index, tight))
         for box in [] if boxes is None else boxes.xyxy.tolist():
             if clipped(covering(box), image.size_wh) is not None:
                 self._hide(picture, padded(covering(box), self.margin), None)
         return Image.from_array(np.asarray(picture), origin=image.origin)
 
-    def _widened(self, mask: Mask, tight: Region) -> tuple[Region, Mask]:
-        region = padded(tight, self.margin)
-        reach = tight[0] - region[0]
+    def _widened(self, masks: Masks, index: int, tight: Region) -> tuple[Region, Mask]:
+        """A mask with its margin, as far as it lies in the photo, and where that is."""
+        wide = padded(tight, self.margin)
+        reach = tight[0] - wide[0]
         if reach == 0:
-            return tight, mask
+            return tight, masks.crop(index, tight)
         from skimage.morphology import isotropic_dilation  # half a second to import
 
-        return region, isotropic_dilation(np.pad(mask, reach), reach)
+        height, width = masks.image_hw
+        inside = clipped(wide, (width, height))
+        assert inside is not None
+        return inside, isotropic_dilation(masks.crop(index, inside), reach)
 
     def _hide(self, picture: PIL.Image.Image, region: Region, shape: Mask | None) -> None:
         inside = clipped(region, picture.size)

@@ -377,6 +377,25 @@ def test_filling_hides_masks_and_boxes_and_what_the_margin_adds() -> None:
     assert np.array_equal(white, near | block(slice(0, 6), slice(0, 10)))
 
 
+@pytest.mark.parametrize("margin", [0.05, 0.3, 2, 10])
+def test_a_margin_around_a_mask_goes_on_beyond_the_photo(margin: float) -> None:
+    rows, columns = np.mgrid[: HW[0], : HW[1]]
+    at_the_corner = (rows < 9) & (columns > 52 + rows)
+    image = Image.from_array(noise())
+    for mask in (ring(), at_the_corner, block(slice(39, 40), slice(None))):
+        ys, xs = np.nonzero(mask)
+        reach = round(margin * (1 + max(np.ptp(ys), np.ptp(xs))))
+        squares = (rows[:, :, None] - ys) ** 2 + (columns[:, :, None] - xs) ** 2
+        filled = Blur("fill", colour="white", margin=margin)(image, masks_of(mask)).pixels
+        assert np.array_equal((filled == 255).all(axis=2), squares.min(axis=2) <= reach**2)
+
+
+def test_a_wide_margin_around_a_long_object_takes_no_more_than_the_photo() -> None:
+    line = np.full((1, 5000), True)
+    hidden = Blur("fill", margin=10)(Image.from_array(noise((1, 5000))), masks_of(line))
+    assert not hidden.pixels.any()
+
+
 def test_hiding_works_at_the_border_and_for_one_pixel() -> None:
     pixels = noise()
     boxes = boxes_of((59, 39, 60, 40), (-5, -5, 10, 10), (70, 0, 90, 10))
