@@ -102,6 +102,20 @@ def test_a_result_that_is_gone_is_named(job: JobFolder) -> None:
         JobObjects(results).labels()
 
 
+@pytest.mark.parametrize("text", ['{"type": "Boxes", ', "[]", "{}", '{"boxes": []}'])
+def test_a_damaged_result_is_named_whichever_photo_it_is_of(job: JobFolder, text: str) -> None:
+    for name in ("a.png", "b.png"):
+        job.add(name, boxes=make_boxes(1))
+    (job.out / "a/boxes.json").write_text(text)
+    objects = JobObjects(Results(job.out))
+    assert objects.output == Output("boxes", "Boxes", many=False)
+    message = (
+        r"a/boxes\.json: expected a visionweave Boxes; got .*; remove it and run the job again"
+    )
+    with pytest.raises(JobError, match=message):
+        objects.labels()
+
+
 @pytest.mark.parametrize("suffix", [".json", ".png", ".glb", ".safetensors", ".txt"])
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"[1]", bytes(range(64))])
 def test_a_damaged_file_says_nothing_of_itself(tmp_path: Path, suffix: str, data: bytes) -> None:

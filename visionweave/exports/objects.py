@@ -136,8 +136,16 @@ class JobObjects:
         for entry in self._entries.values():
             file = self._file(entry)
             with reading(file):
-                data = json.loads(file.read_bytes())
-            found.update(data.get("boxes", data)["labels"])
+                data = file.read_bytes()
+            try:
+                fields = json.loads(data)
+                found.update(fields.get("boxes", fields)["labels"])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                kind, name = self.output.kind, type(error).__name__
+                raise JobError(
+                    f"{file}: expected a visionweave {kind}; got {name}: {error}; remove "
+                    "it and run the job again"
+                ) from None
         return found
 
     def parts(self) -> list[Output]:

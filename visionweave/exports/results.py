@@ -72,14 +72,16 @@ class Results:
         return +Counter({"failed": failed, "unfinished": self.unfinished})
 
     def _output(self, name: str) -> Output:
-        many = False
+        many, kind = False, ""
         for entry in self.entries:
             many = many or isinstance(entry.outputs.get(name), list)
             for file in files_of(entry, name):
                 stamp = read_stamp(self.out / file)
-                numbered = "object" in stamp.get("origin", {})
-                return Output(name, stamp.get("type", "file"), many, many and numbered)
-        return Output(name, "", many, many)
+                if "type" in stamp:
+                    numbered = "object" in stamp.get("origin", {})
+                    return Output(name, stamp["type"], many, many and numbered)
+                kind = "file"  # unless the next one says more: this one may be damaged
+        return Output(name, kind, many, many and not kind)
 
 
 def files_of(entry: Entry, output: str) -> Iterator[str]:
