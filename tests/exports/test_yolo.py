@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SCORES = "objects whose score, number and flags are not in this format"
 LABELS_ONLY = "photos to be put into images/ beside labels/ (--photos link or copy does that)"
 
+IMAGES = "photos in a folder called images, which is images_ here, so that YOLO finds their labels"
+
 
 def files(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
@@ -102,6 +104,27 @@ def test_photos_that_would_share_a_label_file_are_refused(job: JobFolder) -> Non
     job.add("s/a.jpg", boxes=make_boxes(1))
     job.line("s/a.png", "ok", {"boxes": "s/a/boxes.json"})
     with pytest.raises(JobError, match=r"s/a\.jpg and s/a\.png would share labels/s/a\.txt"):
+        export_job(job.out, "yolo")
+
+
+def test_labels_are_where_yolo_looks_for_them(job: JobFolder) -> None:
+    names = ["train/images/a.png", "images/images/a.png", "images.png", "labels/a.png"]
+    for name in names:
+        job.photo(name)
+        job.add(name, boxes=make_boxes(1))
+    exported = export_job(job.out, "yolo", photos="link")
+    photos = sorted((exported.path / "images").rglob("*.png"))
+    assert len(photos) == len(names)
+    for photo in photos:  # as Ultralytics' img2label_paths has it
+        labels = "/labels/".join(str(photo).rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt"
+        assert len(Path(labels).read_text().splitlines()) == 1
+    assert exported.notes == {SCORES: 4, IMAGES: 2}
+
+
+def test_photos_that_would_share_a_name_are_refused(job: JobFolder) -> None:
+    job.add("images/a.png", boxes=make_boxes(1))
+    job.line("images_/a.png", "ok", {"boxes": "images/a/boxes.json"})
+    with pytest.raises(JobError, match=r"images_/a\.png would share labels/images_/a\.txt"):
         export_job(job.out, "yolo")
 
 

@@ -6,7 +6,9 @@
     labels/street/004.txt  "class x y width height", or "class x1 y1 x2 y2 ...", as shares of the
                            photo's width and height
 
-A photo without objects has an empty file, which says that nothing is in it.
+A photo without objects has an empty file, which says that nothing is in it. YOLO finds labels by
+writing labels/ for the last images/ in a photo's path: folders of photos that are called images are
+called images_ here.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ EMPTY = "objects left out, as their mask has no pixel"
 PARTS = "objects of several parts, joined by lines without width"
 SCORES = "objects whose score, number and flags are not in this format"
 LABELS_ONLY = "photos to be put into images/ beside labels/ (--photos link or copy does that)"
+IMAGES = "photos in a folder called images, which is images_ here, so that YOLO finds their labels"
 
 Shape = Callable[[Task, PhotoObjects, PhotoObject], Sequence[float] | None]
 
@@ -61,8 +64,10 @@ def _write(task: Task, shape: Shape) -> None:
             if numbers is not None:
                 shares = " ".join(f"{number:.6f}" for number in numbers)
                 lines.append(f"{classes[each.label or UNNAMED]} {shares}\n")
-        task.place.write(f"labels/{beside(photo.name, '.txt')}", "".join(lines))
-        task.bring(photo, f"images/{photo.name}")
+        name = _name(photo.name)
+        task.place.write(f"labels/{beside(name, '.txt')}", "".join(lines))
+        task.bring(photo, f"images/{name}")
+        task.notes[IMAGES] += name != photo.name
         task.written += len(lines)
     task.notes[SCORES] = task.written
     task.notes[LABELS_ONLY] = task.photos * (task.options.photos == "none")
@@ -91,15 +96,22 @@ def _polygon(task: Task, photo: PhotoObjects, each: PhotoObject) -> Sequence[flo
     return shares
 
 
+def _name(photo: str) -> str:
+    """The name of a photo below images/, and of its labels below labels/."""
+    *folders, file = photo.split("/")
+    return "/".join([*("images_" if each == "images" else each for each in folders), file])
+
+
 def _check_names(names: list[str]) -> None:
     """Refuse photos that would share a file, which YOLO finds by the photo's name alone."""
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(beside(name, ".txt"), name)
+        file = beside(_name(name), ".txt")
+        other = seen.setdefault(file, name)
         if other != name:
             raise JobError(
-                f"{other} and {name} would share labels/{beside(name, '.txt')}, as YOLO names "
-                "labels by the photo without its suffix; rename one, or use another --format"
+                f"{other} and {name} would share labels/{file}, as YOLO names labels by the photo "
+                "without its suffix; rename one, or use another --format"
             )
 
 
