@@ -140,6 +140,14 @@ def test_a_photo_that_an_earlier_export_brought_is_not_taken_away(tmp_path: Path
     assert files(tmp_path / "x") == {"a": "photo"}
 
 
+def test_nothing_is_written_beside_a_folder_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with Place(tmp_path / "x") as place:
+        place.write("a", "1")
+        assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["a", "export.json"]
+
+
 def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path) -> None:
     write(tmp_path / "x", a="1")
 
@@ -152,6 +160,7 @@ def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path) -> None:
         fail()
     assert files(tmp_path / "x") == {"a": "1"}
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["export.json", "s"]
 
 
 def test_a_file_that_is_there_is_replaced_only_if_so_asked(job: JobFolder) -> None:

@@ -1,8 +1,8 @@
 """The place of an export: written whole, and never over what somebody else wrote.
 
-An export is made in a hidden folder beside its place, and put there file by file at the end. A
-folder holds export.json then: what it was made from, and the sha256 of each file. So the next
-export knows which files are still as it wrote them, and replaces these alone.
+An export is made in a hidden folder, and put in its place file by file at the end. A folder holds
+export.json then: what it was made from, and the sha256 of each file. So the next export knows which
+files are still as it wrote them, and replaces these alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,11 +46,13 @@ class Place:
 
     def __enter__(self) -> Self:
         place = Path(os.path.abspath(self.path))  # noqa: PTH100 - "." has no name of its own
-        self._made = place.with_name(f".{place.name}.{os.getpid()}.part")
+        hidden = f".export.{secrets.token_hex(8)}.part"
         with _said(self.path):
             if place.exists() and place.is_file() != self.is_file:
                 kind = "file" if self.is_file else "folder"
                 raise JobError(f"{self.path} is there, and is no {kind}; choose another --to")
+            # Inside a folder that is there: beside it may be another disk, or none to write to.
+            self._made = place / hidden if place.is_dir() else place.with_name(hidden)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
