@@ -100,7 +100,8 @@ def crop_windows(
 ) -> list[tuple[int, Region]]:
     """Return the number of its layer and the window of each crop; layer 0 is the whole photo.
 
-    A layer has 2, 4, 8 … crops a side, and these share ever less of the photo's short side.
+    A layer has 2, 4, 8 … crops a side, and these share ever less of the photo's short side. As
+    their sizes are rounded up, fewer may cover a small photo; the others are left out.
     """
     height, width = image_hw
     windows: list[tuple[int, Region]] = [(0, (0, 0, width, height))]
@@ -112,8 +113,9 @@ def crop_windows(
         )
         for column, row in itertools.product(range(count), repeat=2):
             x, y = column * (crop_width - shared), row * (crop_height - shared)
-            window = (x, y, min(x + crop_width, width), min(y + crop_height, height))
-            windows.append((layer, window))
+            if x < width and y < height:
+                window = (x, y, min(x + crop_width, width), min(y + crop_height, height))
+                windows.append((layer, window))
     return windows
 
 

@@ -35,7 +35,9 @@ class Segment(SamNode):
     Prompts of one number speak of one object: the `ids` of boxes and rough masks, the `objects` of
     points and strokes. There is one mask for each object, in the order of the boxes, then the rough
     masks, then what points and strokes alone speak of; labels, scores, ids and flags are kept. An
-    object without a box gets the tight box of its mask. A rough mask is refined within its box.
+    object without a box gets the tight box of its mask. A rough mask is refined within its box. A
+    box without area in the photo says nothing: an object of which nothing else is said has an empty
+    mask, and 0 for its predicted IoU.
 
     The photo is encoded once, whatever the number of prompts. `tolerance` is 1 less the mean
     intersection over union of bf16's masks with fp32's.

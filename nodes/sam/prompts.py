@@ -80,11 +80,11 @@ class Objects:
     masks: Masks | None
 
     def asked(self, frame: Frame, embedding: Any) -> Iterator[tuple[int, Asked]]:
-        """Yield the place and the prompt of each object that something is said about."""
+        """Yield the place and the prompt of each object that is said to be somewhere."""
         for place in range(len(self.boxes)):
             box, logits = self._box_and_mask(place, frame)
-            if box is None and len(self.xy[place]) == 0:
-                continue  # a rough mask without a pixel, and no box
+            if box is None and not self.positive[place].any():
+                continue  # no box in the photo, no pixel of a rough mask, no point on it
             # Whole numbers are the middles of pixels to SAM, and their corners to visionweave.
             xy = frame.xy(self.xy[place] - 0.5).astype(np.float32)
             yield place, Asked(embedding, xy, self.positive[place], box, logits)
@@ -95,10 +95,10 @@ class Objects:
         if not self.known[place]:
             return None, None
         xyxy, which = self.boxes.xyxy[place], self.rough[place]
-        if self.masks is None or which is None:
-            return frame.box(xyxy).astype(np.float32), None
-        mask, has_area = self.masks.mask(which), bool((xyxy[2:] > xyxy[:2]).all())
-        if not mask.any():
+        height, width = frame.image_hw
+        inside = xyxy.clip(0, [width, height, width, height])
+        has_area = bool((inside[2:] > inside[:2]).all())
+        if self.masks is None or which is None or not (mask := self.masks.mask(which)).any():
             return (frame.box(xyxy).astype(np.float32) if has_area else None), None
         around = xyxy if has_area else self.masks.tight_xyxy[which]
         return frame.box(around).astype(np.float32), frame.low_logits(mask)[None]

@@ -21,6 +21,7 @@ from visionweave import Boxes, Fit, Image, Input, Masks, Observer, Pipeline, Poi
 from visionweave.errors import NodeFailed, WeightsError
 from visionweave.nodes.sam import Everything, Segment
 from visionweave.nodes.sam.build_net import build, empty_sam
+from visionweave.nodes.sam.everything import crop_windows
 from visionweave.nodes.sam.frame import Frame
 from visionweave.nodes.sam.prompts import along
 from visionweave.nodes.sam.shape import SamShape
@@ -212,6 +213,60 @@ def test_an_empty_rough_mask_leaves_the_box_to_say_where(store: Path) -> None:
     assert masks.mask(0).tolist() == run(node, image=image, boxes=boxes[:1]).mask(0).tolist()
     assert masks.areas[1] == 0  # neither box nor mask: there is nothing to find
     assert masks.boxes == boxes
+
+
+OUTSIDE = [[50, 50, 50, 50], [-30, 5, -10, 40], [90, 10, 120, 40], [20, 60, 40, 80], [9, 9, 9, 50]]
+
+
+def test_a_box_without_area_in_the_photo_has_an_empty_mask(store: Path) -> None:
+    image, scores = make_image(HW[::-1]), np.full(5, 0.75, np.float32)
+    boxes = Boxes(np.array(OUTSIDE, np.float32), HW, ["cat"] * 5, scores, photo="photo.jpg")
+    masks = run(Segment("tiny"), image=image, boxes=boxes)
+    assert masks == Masks.from_array(np.zeros((5, *HW), bool), boxes)
+    assert "decode" not in passes_of(Segment("tiny"), image=image, boxes=boxes)
+    by_iou = run(Segment("tiny", score="iou"), image=image, boxes=boxes)
+    assert by_iou.boxes == boxes.replace(scores=np.zeros(5, np.float32))
+
+
+def test_a_box_without_area_in_the_photo_leaves_the_rest_to_say_where(store: Path) -> None:
+    image, node = make_image(HW[::-1]), Segment("tiny")
+    points = Points(np.array([[40, 30]], np.float32), objects=[0])
+    beside = Points(np.array([[40, 30]], np.float32), [False], [0])
+    rough = Masks.from_array(half(), photo="photo.jpg")
+    for xyxy in OUTSIDE:
+        boxes = Boxes(np.array([xyxy], np.float32), HW, photo="photo.jpg")
+        by_points = run(node, image=image, boxes=boxes, points=points)
+        assert by_points.counts == run(node, image=image, points=points).counts
+        refined = run(node, image=image, masks=Masks(rough.counts, boxes))
+        assert refined.counts == run(node, image=image, masks=rough).counts
+        assert run(node, image=image, boxes=boxes, points=beside).areas.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("hw", "settings"),
+    [
+        pytest.param((1, 1), {"crop_n_layers": 1}, id="one pixel"),
+        pytest.param((3, 3), {"crop_n_layers": 2}, id="nine pixels"),
+        pytest.param((6, 900), {"crop_n_layers": 3}, id="a strip"),
+        pytest.param((21, 21), {"crop_n_layers": 4, "crop_overlap_ratio": 0.0}, id="no overlap"),
+    ],
+)
+def test_everything_is_searched_in_a_photo_too_small_for_its_crops(
+    store: Path, hw: tuple[int, int], settings: dict[str, Any]
+) -> None:
+    good = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+    node = Everything("tiny", points_per_side=1, **good, **settings)
+    masks = run(node, image=make_image(hw[::-1]))
+    assert masks.image_hw == hw
+    layers = settings["crop_n_layers"]
+    windows = crop_windows(hw, layers, node.crop_overlap_ratio)
+    for layer in range(layers + 1):
+        covered = np.zeros(hw, bool)
+        for x1, y1, x2, y2 in (window for number, window in windows if number == layer):
+            assert 0 <= x1 < x2
+            assert 0 <= y1 < y2
+            covered[y1:y2, x1:x2] = True
+        assert covered.all()
 
 
 def test_no_objects_give_no_masks_without_a_forward_pass(store: Path) -> None:
