@@ -199,7 +199,7 @@ def test_what_init_finds_wrong_keeps_its_cause() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_a_fault_in_init_is_not_hidden() -> None:
+def test_a_fault_in_init_says_whose_it_is_and_keeps_its_cause() -> None:
     @node("toy.broken")
     class Broken(Node):
         def __init__(self, size: int = 1) -> None:
@@ -207,8 +207,12 @@ def test_a_fault_in_init_is_not_hidden() -> None:
 
         def run(self, image: Image) -> Image: ...
 
-    with pytest.raises(KeyError, match="a fault of the author"):
+    with pytest.raises(
+        PipelineError, match=r"toy\.broken: .*Broken\.__init__ raised KeyErr"
+    ) as caught:
         Broken()
+    assert "'a fault of the author'\n  fix:      repair the node" in str(caught.value)
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_a_node_inherits_ports_settings_and_their_checks() -> None:
@@ -262,6 +266,27 @@ def static_run() -> type:
     class Blur(Node):
         @staticmethod
         def run(image: Image) -> Image: ...
+
+    return Blur
+
+
+def run_without_self() -> type:
+    class Blur(Node):
+        def run(image: Image) -> Image: ...
+
+    return Blur
+
+
+def run_without_parameters() -> type:
+    class Blur(Node):
+        def run() -> Image: ...  # type: ignore[misc]
+
+    return Blur
+
+
+def init_without_self() -> type:
+    class Blur(Base):
+        def __init__(radius: int) -> None: ...
 
     return Blur
 
@@ -404,9 +429,23 @@ def setting_called_spec() -> type:
     return Blur
 
 
+def setting_called_run() -> type:
+    class Blur(Base):
+        def __init__(self, run: str = "") -> None: ...
+
+    return Blur
+
+
 def unresolvable_setting() -> type:
     class Blur(Base):
         def __init__(self, radius: Radius = 1) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    return Blur
+
+
+def model_without_load() -> type:
+    class Blur(ModelNode):
+        async def run(self, image: Image) -> Image: ...
 
     return Blur
 
@@ -423,6 +462,21 @@ def no_subclass() -> type:
     [
         pytest.param(no_run, r"Blur\.run: a node has a method `run`", id="no run"),
         pytest.param(static_run, r"Blur\.run: a node has a method `run`", id="static run"),
+        pytest.param(
+            run_without_self,
+            r"Blur\.run: the first parameter of a method is `self`; got 'image'",
+            id="run without self",
+        ),
+        pytest.param(
+            run_without_parameters,
+            r"Blur\.run: the first parameter of a method is `self`; got none",
+            id="run without parameters",
+        ),
+        pytest.param(
+            init_without_self,
+            r"Blur\.__init__: the first parameter of a method is `self`; got 'radius'",
+            id="init without self",
+        ),
         pytest.param(
             port_without_annotation,
             r"Blur\.run: port 'image' must be annotated with a value type, a list of one or a "
@@ -484,11 +538,17 @@ def no_subclass() -> type:
             id="setting called node",
         ),
         pytest.param(setting_called_fit, "'fit' means something else", id="setting called fit"),
+        pytest.param(setting_called_run, "'run' means something else", id="setting called run"),
         pytest.param(setting_called_spec, "'spec' means something else", id="setting called spec"),
         pytest.param(
             unresolvable_setting,
             r"Blur\.__init__: an annotation cannot be read: name 'Radius' is not defined",
             id="unresolvable setting",
+        ),
+        pytest.param(
+            model_without_load,
+            r"Blur: a ModelNode has a method `load\(self, runtime\)`",
+            id="model without load",
         ),
         pytest.param(no_subclass, r"Blur: a node is a subclass of visionweave\.Node", id="no Node"),
     ],

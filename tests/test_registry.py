@@ -62,6 +62,7 @@ no_node = "a text"
 
 RIVAL = "from visionweave import Node, Text, node\n"
 BROKEN = "import a_library_that_is_not_installed\n"
+LEAVING = "import sys\n\nsys.exit(3)\n"
 
 ENTRIES = {
     "acme": {
@@ -74,13 +75,14 @@ ENTRIES = {
     },
     "rival": {"acme.claimed": "Shout"},
     "broken": {"broken.node": "Blur"},
+    "leaving": {"leaving.node": "Blur"},
 }
-MODULES = {"acme": ACME, "rival": RIVAL, "broken": BROKEN}
+MODULES = {"acme": ACME, "rival": RIVAL, "broken": BROKEN, "leaving": LEAVING}
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which three packages were installed by pip, from their sources alone."""
+    """A folder into which these packages were installed by pip, from their sources alone."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     for name, module in MODULES.items():
         folder = source / name
@@ -137,7 +139,7 @@ LIST = """
 import sys
 from visionweave.registry import node_ids
 
-print(*(id for id in node_ids() if id.startswith(("acme", "broken"))))
+print(*(id for id in node_ids() if id.startswith(("acme", "broken", "leaving"))))
 print(*(name for name in sys.modules if name.endswith("_nodes") or name == "torch"))
 """
 
@@ -174,6 +176,12 @@ ACME_SAYS = "of package acme-vision is declared as acme_nodes:"
             "node 'broken.node' of package broken-vision cannot be imported: ModuleNotFoundError: "
             "No module named 'a_library_that_is_not_installed'; repair or uninstall it",
             id="its module raises",
+        ),
+        pytest.param(
+            "leaving.node",
+            "node 'leaving.node' of package leaving-vision cannot be imported: SystemExit: 3; "
+            "repair or uninstall it",
+            id="its module ends the process",
         ),
         pytest.param(
             "acme.nothing",

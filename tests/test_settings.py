@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import AfterValidator, BaseModel, Field
 
-from visionweave import Image, Node, PipelineError, node
+from visionweave import Image, Node, node
 from visionweave.errors import NodeError, Problem
 from visionweave.settings import check_settings, describe_setting, make_settings_model
 
@@ -205,7 +207,27 @@ def test_a_type_that_pydantic_cannot_check_is_refused() -> None:
     class Blur(Node):
         def __init__(self, kernel: np.random.Generator) -> None: ...
 
-    with pytest.raises(NodeError, match=r"Blur\.__init__: Unable to generate pydantic-core schema"):
+    said = (
+        r"test_settings\..*Blur\.__init__: setting 'kernel: numpy\.random\._generator\.Generator' "
+        r"cannot be checked: Unable to .*; settings are numbers, text, booleans, lists and tables$"
+    )
+    with pytest.raises(NodeError, match=said):
+        make_settings_model(Blur)
+
+
+def test_a_type_that_no_file_could_hold_is_refused() -> None:
+    class Blur(Node):
+        def __init__(self, size: int, kernel: Callable[[int], int]) -> None: ...
+
+    with pytest.raises(NodeError, match=r"setting 'kernel: .*Callable.*' cannot be checked: "):
+        make_settings_model(Blur)
+
+
+def test_a_setting_called_as_what_is_done_with_settings_is_refused() -> None:
+    class Blur(Node):
+        def __init__(self, model_dump: int = 1) -> None: ...
+
+    with pytest.raises(NodeError, match="'model_dump' means something else to pydantic; rename it"):
         make_settings_model(Blur)
 
 
@@ -216,8 +238,39 @@ def test_a_default_that_breaks_its_own_rule_is_refused() -> None:
 
         def run(self, image: Image) -> Image: ...
 
-    with pytest.raises(PipelineError, match=r"toy\.late: setting 'score' is out of range"):
+    said = (
+        r"Late\.__init__: the default of setting 'score' does not fit: expected number, at most 1; "
+        "got 7"
+    )
+    with pytest.raises(NodeError, match=said):
         Late()
+
+
+def test_a_default_that_is_no_data_is_refused() -> None:
+    class Late(Node):
+        def __init__(self, anything: Any = Path("a")) -> None: ...
+
+    with pytest.raises(NodeError, match="the default of setting 'anything' does not fit"):
+        make_settings_model(Late)
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    width: int = 2
+
+
+def test_a_dataclass_is_a_table() -> None:
+    @node("toy.crop")
+    class Crop(Node):
+        def __init__(self, size: Size = Size(3)) -> None:
+            self.size = size
+
+        def run(self, image: Image) -> Image: ...
+
+    assert describe_setting(Crop.spec.settings, "size")[1] == '{"width": 3}'
+    assert Crop().settings == {"size": {"width": 3}}
+    assert Crop(size={"width": 4}).size == Size(4)  # type: ignore[arg-type]
+    assert Crop(size=Size(5)).size == Size(5)
 
 
 def test_a_path_is_no_setting() -> None:

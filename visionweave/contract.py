@@ -16,15 +16,17 @@ A node is a class with a decorator and a method `run`:
   `list[Cutout]`. A parameter with a default need not be connected.
 - **Outputs** are its return annotation: a value type, a list of one, or a NamedTuple of those,
   whose fields are then separate outputs (`$step.field`).
-- **Settings** are the parameters of `__init__`, annotated for pydantic. Building a node is free:
-  `__init__` keeps its settings and does nothing else, save raising ValueError for settings that do
-  not go together.
+- **Settings** are the parameters of `__init__`, annotated for pydantic, which checks them; that it
+  can, and that their defaults fit, is found out when they are first asked for. Building a node is
+  free: `__init__` keeps its settings and does nothing else, save raising ValueError for settings
+  that do not go together.
 - `run` is a function of its arguments and settings: it keeps nothing from call to call, changes no
   argument, and may be called in any order, and in several threads at once. Whatever it raises
   fails this one item alone.
 - What it computes does not depend on whose its arguments are, the photo's name and the object's
   number; it hands those on. So a renamed photo has the results that it had (`visionweave.cache`).
-- A `ModelNode` also has `load`, and its `run` is a coroutine (see `visionweave.deferred`).
+- A `ModelNode` also has `load`, and its `run` is a coroutine where the engine is to batch what it
+  awaits (see `visionweave.deferred`).
 - `version` is raised when the results change for the same settings and inputs.
 """
 
@@ -39,7 +41,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from visionweave.errors import NodeError, PipelineError, Problem
+from visionweave.errors import NodeError, PipelineError, Problem, WeaveError
 from visionweave.photo import Fit
 from visionweave.plain import show
 from visionweave.signature import RESERVED, Port, argument_problems, read_run, read_settings
@@ -84,11 +86,15 @@ class NodeSpec:
         return make_settings_model(self.cls)
 
     @property
+    def about(self) -> str:
+        """The class's docstring; "" when neither it nor a parent has one."""
+        doc = inspect.getdoc(self.cls) or ""
+        return "" if doc in (inspect.getdoc(Node), inspect.getdoc(ModelNode)) else doc
+
+    @property
     def summary(self) -> str:
         """The first line of the class's docstring; "" when neither it nor a parent has one."""
-        doc = inspect.getdoc(self.cls) or ""
-        inherited = doc in (inspect.getdoc(Node), inspect.getdoc(ModelNode))
-        return "" if inherited else doc.partition("\n")[0].strip()
+        return self.about.partition("\n")[0].strip()
 
     @property
     def is_async(self) -> bool:
@@ -214,10 +220,12 @@ def node(id: str, *, version: int = 1, paper: str = "", license: str = "") -> Ca
         if not (isinstance(cls, type) and issubclass(cls, Node)):
             raise NodeError(f"{name}: a node is a subclass of visionweave.Node")
         ports, outputs = read_run(cls)
+        if issubclass(cls, ModelNode) and cls.load is ModelNode.load:
+            raise NodeError(f"{name}: a ModelNode has a method `load(self, runtime)`")
         for setting in read_settings(cls):
             if setting in ports:
                 raise NodeError(f"{name}: setting '{setting}' is also a port; rename one of them")
-            if setting in RESERVED or setting == "spec" or hasattr(ModelNode, setting):
+            if setting in {*RESERVED, "spec", "run"} or hasattr(ModelNode, setting):
                 raise NodeError(
                     f"{name}: '{setting}' means something else in a node; rename the setting"
                 )
@@ -249,6 +257,12 @@ def _checked_init(cls: type[Node], init: Callable[..., None]) -> Callable[..., N
             what = f"these settings do not go together: {error}"
             got = ", ".join(f"{name}: {show(plain[name])}" for name in given)
             raise PipelineError([Problem(self.spec.id, what, got=got)]) from error
+        except WeaveError:
+            raise
+        except Exception as error:  # a plug-in may raise anything when built
+            what = f"{cls.__qualname__}.__init__ raised {type(error).__name__}: {error}"
+            fix = "repair the node: its `__init__` keeps its settings and does nothing else"
+            raise PipelineError([Problem(self.spec.id, what, fix=fix)]) from error
 
     return __init__
 

@@ -70,7 +70,7 @@ def _import(entry: EntryPoint) -> type[Node]:
     place = f"node {entry.name!r} of package {_package(entry)}"
     try:
         cls: type[Node] = entry.load()
-    except Exception as error:  # a plug-in may raise anything when imported
+    except (Exception, SystemExit) as error:  # a plug-in may raise anything when imported
         raise NodeError(
             f"{place} cannot be imported: {type(error).__name__}: {error}; repair or uninstall it"
         ) from error

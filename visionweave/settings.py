@@ -7,7 +7,9 @@ boolean, nothing is infinite; a whole number may stand for a float.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
+import inspect
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.json_schema import PydanticJsonSchemaWarning
+from pydantic_core import to_jsonable_python
 
 from visionweave.errors import NodeError, Problem, did_you_mean
 from visionweave.plain import show
@@ -24,14 +28,30 @@ __all__ = ["SettingsModel", "check_settings", "describe_setting", "make_settings
 
 SettingsModel = type[BaseModel]
 
+PLAIN_DATA = "settings are numbers, text, booleans, lists and tables"
+
 
 def make_settings_model(cls: type) -> SettingsModel:
     """Return the pydantic model of the parameters of `cls.__init__`.
 
     Raises:
-        NodeError: a parameter has no annotation, or none that pydantic can check.
+        NodeError: a parameter has no annotation, or none that pydantic can check; or its default is
+            not what the annotation says.
     """
     fields: dict[str, Any] = read_settings(cls)
+    where = f"{cls.__module__}.{cls.__qualname__}.__init__"
+    for name in fields:
+        if name.startswith("model_") and hasattr(BaseModel, name):
+            raise NodeError(f"{where}: '{name}' means something else to pydantic; rename it")
+    try:
+        model = _make_model(cls.__name__, fields)
+    except Exception as error:  # pydantic has no common base for what it finds wrong in a schema
+        raise NodeError(f"{where}: {_unfit(fields) or error}") from error
+    _check_defaults(model, where)
+    return model
+
+
+def _make_model(name: str, fields: Mapping[str, Any]) -> SettingsModel:
     config = ConfigDict(
         extra="forbid",
         strict=True,
@@ -39,12 +59,43 @@ def make_settings_model(cls: type) -> SettingsModel:
         protected_namespaces=(),
         validate_default=True,
     )
+    with warnings.catch_warnings():  # a setting may be called "schema" or "copy"
+        warnings.filterwarnings("ignore", "Field name .* shadows an attribute")
+        model: SettingsModel = create_model(name, __config__=config, **dict(fields))
+    with warnings.catch_warnings():  # defaults are checked by themselves
+        warnings.simplefilter("ignore", PydanticJsonSchemaWarning)
+        model.model_json_schema()  # there is none of what is no data, such as a function
+    return model
+
+
+def _unfit(fields: Mapping[str, Any]) -> str:
+    """Say which setting pydantic cannot check, and why; "" when each alone can be."""
+    for name, field in fields.items():
+        try:
+            _make_model("Setting", {name: field})
+        except Exception as error:
+            reason = str(error).partition("\n")[0].partition(". ")[0]
+            kind = inspect.formatannotation(field[0])
+            return f"setting '{name}: {kind}' cannot be checked: {reason}; {PLAIN_DATA}"
+    return ""
+
+
+def _check_defaults(model: SettingsModel, where: str) -> None:
+    """Refuse a default that is no data, or that its own annotation refuses."""
+    refused = set()
     try:
-        with warnings.catch_warnings():  # a setting may be called "schema" or "copy"
-            warnings.filterwarnings("ignore", "Field name .* shadows an attribute")
-            return create_model(cls.__name__, __config__=config, **fields)
-    except Exception as error:  # pydantic has no common base for what it finds wrong in a schema
-        raise NodeError(f"{cls.__qualname__}.__init__: {error}") from error
+        model.model_validate_json("{}")
+    except ValidationError as error:
+        refused = {details["loc"][0] for details in error.errors()}
+    for name, field in model.model_fields.items():
+        if field.is_required():
+            continue
+        default = field.get_default(call_default_factory=True)
+        if name in refused or _json(default) is None:
+            raise NodeError(
+                f"{where}: the default of setting '{name}' does not fit: expected "
+                f"{_expected(model, name)}; got {show(default)}"
+            )
 
 
 def check_settings(
@@ -64,13 +115,13 @@ def check_settings(
     problems: dict[str, Problem] = {}
     texts: list[str] = []
     for name, value in given.items():
-        try:
-            texts.append(f"{json.dumps(name)}: {json.dumps(value, default=_plain)}")
-        except (TypeError, ValueError, RecursionError):
-            what, expected = f"setting '{name}' is no plain data", _expected(model, name)
-            fix = "settings are numbers, text, booleans, lists and tables"
-            got = f"a value of type {type(value).__name__}"
-            problems[name] = Problem(where(name), what, expected, got, fix)
+        text = _json(value)
+        if text is not None:
+            texts.append(f"{json.dumps(name)}: {text}")
+            continue
+        what, expected = f"setting '{name}' is no plain data", _expected(model, name)
+        got = f"a value of type {type(value).__name__}"
+        problems[name] = Problem(where(name), what, expected, got, PLAIN_DATA)
     try:
         checked = model.model_validate_json(f"{{{', '.join(texts)}}}")
     except ValidationError as error:
@@ -92,7 +143,7 @@ def describe_setting(model: SettingsModel, name: str) -> tuple[str, str]:
     if field.is_required():
         return _expected(model, name), ""
     default = field.get_default(call_default_factory=True)
-    return _expected(model, name), json.dumps(default, default=_plain, ensure_ascii=False)
+    return _expected(model, name), _json(default) or ""
 
 
 def _expected(model: SettingsModel, name: str) -> str:
@@ -181,14 +232,20 @@ def _limits(schema: Mapping[str, Any]) -> list[str]:
     return words + [form.format(left[key]) for key, form in _LIMITS.items() if key in left]
 
 
+def _json(value: Any) -> str | None:
+    """A setting's value as JSON; None when it is no plain data."""
+    try:
+        return json.dumps(value, default=_plain, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
 def _plain(value: Any) -> Any:
-    """What numpy's numbers, enums, models and sets are in JSON."""
+    """What numpy's numbers, sets, enums, models and dataclasses are in JSON."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
     if isinstance(value, (set, frozenset)):
         return sorted(value)
+    if isinstance(value, (enum.Enum, BaseModel)) or dataclasses.is_dataclass(value):
+        return to_jsonable_python(value)
     raise TypeError(f"{type(value).__name__} is no data")

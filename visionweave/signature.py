@@ -39,7 +39,7 @@ def read_run(cls: type) -> tuple[dict[str, Port], dict[str, PortType]]:
     run = cls.run  # type: ignore[attr-defined]
     hints = _hints(run, where, extras=False)
     ports = {}
-    for parameter in _parameters(run):
+    for parameter in _parameters(run, where):
         name = parameter.name
         kind = read_annotation(hints.get(name))
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
@@ -82,7 +82,7 @@ def read_settings(cls: type) -> dict[str, tuple[Any, Any]]:
     where = f"{cls.__qualname__}.__init__"
     hints = _hints(cls.__init__, where, extras=True)  # type: ignore[misc]
     found = {}
-    for parameter in _parameters(cls.__init__):  # type: ignore[misc]
+    for parameter in _parameters(cls.__init__, where):  # type: ignore[misc]
         name = parameter.name
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise NodeError(f"{where}: a setting is given by its name; got {parameter}")
@@ -109,9 +109,13 @@ def _annotation(hints: Mapping[str, Any], name: str) -> str:
     return inspect.formatannotation(hints[name]) if name in hints else "no annotation"
 
 
-def _parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
+def _parameters(method: Callable[..., Any], where: str) -> list[inspect.Parameter]:
     """The parameters of a method without `self`."""
-    return list(inspect.signature(method).parameters.values())[1:]
+    parameters = list(inspect.signature(method).parameters.values())
+    if not parameters or parameters[0].name != "self":
+        got = f"'{parameters[0].name}'" if parameters else "none"
+        raise NodeError(f"{where}: the first parameter of a method is `self`; got {got}")
+    return parameters[1:]
 
 
 def argument_problems(

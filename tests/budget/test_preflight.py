@@ -54,6 +54,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Model(ModelNode):
+    def load(self, runtime: Runtime) -> None: ...
+
     @batched(size=4)
     def look(self, names: list[str]) -> list[str]:
         return names

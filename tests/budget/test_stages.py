@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from visionweave import Input, ModelNode, Node, Pipeline, Text, node
+from visionweave import Input, ModelNode, Node, Pipeline, Runtime, Text, node
 from visionweave.budget.needs import Need, needs_of, size_of, weights_bytes
 from visionweave.budget.stages import group_steps, parts_of
 from visionweave.execution.figures import Figures
@@ -171,6 +171,8 @@ def test_what_was_measured_stands_in_the_place_of_the_guess() -> None:
 def test_a_model_of_which_nothing_is_known_needs_nothing_that_could_be_said() -> None:
     @node("stages.model")
     class Unlisted(ModelNode):
+        def load(self, runtime: Runtime) -> None: ...
+
         async def run(self, text: Text) -> Text:
             return text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from rich.console import Console
@@ -21,13 +20,16 @@ __all__ = ["all_nodes", "node_json", "node_page", "node_table", "pipeline_table"
 
 
 def all_nodes() -> tuple[list[NodeSpec], list[str]]:
-    """Return all nodes that can be imported, and why the others cannot."""
+    """Return all nodes that can be used, and why the others cannot."""
     found, broken = [], []
     for id in node_ids():
         try:
-            found.append(find_node(id).spec)
+            spec = find_node(id).spec
+            spec.settings  # noqa: B018  made when first asked for, which may fail as well
         except NodeError as error:
             broken.append(str(error))
+        else:
+            found.append(spec)
     return found, broken
 
 
@@ -41,18 +43,18 @@ def node_table(specs: list[NodeSpec]) -> None:
 
 def node_page(spec: NodeSpec) -> None:
     """Print all there is to know of one node."""
-    console = _console()
+    console, fields = _console(), spec.settings.model_fields
     console.print(Text.assemble((spec.id, "bold"), f"  version {spec.version}"))
-    console.print(Text(inspect.getdoc(spec.cls) or ""))
+    console.print(Text(spec.about))
     ports = _table("port", "type", "")
     for port in spec.ports.values():
         ports.add_row(port.name, Text(str(port.type)), "optional" if port.optional else "")
     for name, output in spec.outputs.items():
         ports.add_row(Text(f"-> {name}".strip()), Text(str(output)), "output")
     console.print(ports)
-    if spec.settings.model_fields:
+    if fields:
         settings = _table("setting", "type", "default", "")
-        for name, field in spec.settings.model_fields.items():
+        for name, field in fields.items():
             allowed, default = describe_setting(spec.settings, name)
             settings.add_row(name, Text(allowed), Text(default), Text(field.description or ""))
         console.print(settings)
