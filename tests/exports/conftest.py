@@ -37,10 +37,11 @@ class JobFolder:
         files = {key: self._save(value, f"{folder}/{key}") for key, value in outputs.items()}
         self.line(name, status, files)
 
-    def line(self, name: str, status: str, outputs: dict[str, Any]) -> None:
+    def line(self, name: str, status: str, outputs: dict[str, Any], **more: str) -> None:
         """Write a line of the journal."""
         path = str(self.photos / name)
         line = {"photo": name, "status": status, "path": path, "outputs": outputs}
+        line |= more
         with self.out.joinpath("items.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 

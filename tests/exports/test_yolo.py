@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,19 @@ def test_photos_may_be_linked(job: JobFolder) -> None:
     for _ in range(2):  # the second time, the first one's link is there
         export_job(job.out, "yolo", job.root / "set", photos="link")
     assert (job.root / "set/images/street/4.png").readlink() == photo
+
+
+@pytest.mark.parametrize("photos", ["link", "copy"])
+def test_photos_that_changed_since_the_job_are_counted(job: JobFolder, photos: str) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        sha256 = hashlib.sha256(job.photo(name).read_bytes()).hexdigest()
+        job.add(name, boxes=make_boxes(1))
+        job.line(name, "ok", {"boxes": f"{name[0]}/boxes.json"}, sha256=sha256)
+    job.photo("a.png", (32, 24))
+    (job.photos / "b.png").touch()
+    exported = export_job(job.out, "yolo", photos=photos)
+    changed = "photos that changed since the job, whose objects are those of before: run it again"
+    assert exported.notes[changed] == 1
 
 
 def test_a_photo_that_is_gone_cannot_come_along(job: JobFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from visionweave.errors import JobError, did_you_mean
 from visionweave.exports.results import Output, Results, files_of, read_stamp, reading
 from visionweave.jobs.journal import Entry
+from visionweave.photo.state import look
 from visionweave.values import Box, Boxes, Masks
 
 __all__ = ["JobObjects", "PhotoObject", "PhotoObjects", "choose_output"]
@@ -55,11 +57,15 @@ class PhotoObjects:
         name: the photo's name.
         path: its file; None for a picture that came from elsewhere.
         found: where the objects are: their boxes, or their masks with boxes.
+        sha256: of the photo's file as the job read it; "" where that is not known.
+        written_ns: when they were written, in the system's nanoseconds.
     """
 
     name: str
     path: Path | None
     found: Boxes | Masks
+    sha256: str = ""
+    written_ns: int = 0
 
     def __len__(self) -> int:
         return len(self.found)
@@ -80,6 +86,23 @@ class PhotoObjects:
                 None if windows is None else windows[index],
                 _plain(areas[index]) if masks is None else int(areas[index]),
             )
+
+    def has_changed(self) -> bool:
+        """Whether the photo's file is not as the job read it.
+
+        It is hashed only when its times say that it may have changed since.
+
+        Raises:
+            JobError: it cannot be read.
+        """
+        if self.path is None or not self.sha256:
+            return False
+        with reading(self.path):
+            state = look(self.path)
+            if max(state.mtime_ns, state.ctime_ns) < self.written_ns:
+                return False
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() != self.sha256
 
     @property
     def boxes(self) -> Boxes:
@@ -122,8 +145,9 @@ class JobObjects:
         for entry in self._entries.values():
             file = self._file(entry)
             with reading(file):
-                found = kind.load(file)
-            yield PhotoObjects(entry.photo, Path(entry.path) if entry.path else None, found)
+                found, written_ns = kind.load(file), file.stat().st_mtime_ns
+            path = Path(entry.path) if entry.path else None
+            yield PhotoObjects(entry.photo, path, found, entry.sha256, written_ns)
 
     @property
     def names(self) -> list[str]:

@@ -33,6 +33,7 @@ RESIZED = (
     "photos whose objects were found in a picture of another size, and are in that picture's frame"
 )
 HOLES = "holes filled, as polygons cannot have any"
+CHANGED = "photos that changed since the job, whose objects are those of before: run it again"
 NOTHING = "photos without objects"
 PARTLY = "photos of which some steps failed, and whose results are not complete (failures.jsonl)"
 
@@ -148,6 +149,7 @@ class Task:
             return
         if photo.path is None or not photo.path.is_file():
             raise JobError(f"{photo.path or photo.name} is not there; export with --photos none")
+        self.notes[CHANGED] += photo.has_changed()
         self.place.bring(name, photo.path, link=self.options.photos == "link")
 
     def _placed(self, photo: PhotoObjects) -> PhotoObjects:
