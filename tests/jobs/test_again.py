@@ -74,6 +74,29 @@ def test_the_same_command_again_passes_over_what_is_done(
     assert not Path("out/b").exists()
 
 
+def test_photos_that_are_done_keep_their_names_when_others_are_given_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    squares(Path("more/c.png"))
+    for given, said in (
+        (["photos"], "2 good. Results"),
+        (["photos", "more"], "3 good (2 of them done before). Results"),
+        (["."], "3 good (3 of them done before). Results"),
+        (["more"], "1 good (1 of them done before). Results"),
+    ):
+        code, _, err = run(capsys, "run", "squares.yaml", *given)
+        assert (code, said in err) == (0, True), err
+    entries = map(json.loads, Path("out/items.jsonl").read_text().splitlines())
+    assert [each["photo"] for each in entries] == ["a.png", "b.png", "more/c.png"]
+
+
+def test_a_folder_of_photos_is_no_place_for_results(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--overwrite", "--dry-run"):
+        code, _, err = run(capsys, "run", "squares.yaml", "photos", "-o", "photos", option)
+        assert (code, "the results would go into photos, where photos are" in err) == (1, True)
+    assert sorted(path.name for path in Path("photos").iterdir()) == ["a.png", "b.png"]
+
+
 # Locked ---------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -173,10 +174,10 @@ def open_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-def size_job(folder: Path, out: str = "out") -> Job:
+def size_job(folder: Path, out: str = "out", given: str = "photos", **options: Any) -> Job:
     pipeline = Pipeline(size=Size()(Input("photo", Image)))
-    photos = find_photos([str(folder / "photos")])
-    return Job("sizes", pipeline, photos, folder / out, photo_input="photo")
+    photos = find_photos([str(folder / given)])
+    return Job("sizes", pipeline, photos, folder / out, photo_input="photo", **options)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(open_folder: Path) -> None:
@@ -200,3 +201,24 @@ def test_a_photo_that_may_not_be_read_fails_alone(open_folder: Path) -> None:
     (open_folder / "photos/a.png").chmod(0o644)
     with without_rights():
         assert run_job(size_job(open_folder)).counts == {"ok": 2}
+
+
+def test_a_folder_that_may_not_be_read_is_refused_and_its_photos_are_not_gone(
+    open_folder: Path,
+) -> None:
+    locked = open_folder / "photos/locked"
+    locked.mkdir()
+    PIL.Image.new("RGB", (4, 4)).save(locked / "c.png")
+    (open_folder / "out").mkdir(mode=0o777)
+    (open_folder / "out").chmod(0o777)
+    with without_rights():
+        assert run_job(size_job(open_folder)).counts == {"ok": 3}
+    locked.chmod(0)
+    with without_rights():
+        with pytest.raises(JobError, match=r"cannot read the folder .*locked: Permission denied"):
+            size_job(open_folder)
+        job = size_job(open_folder, given="photos/a.png", prune=True)
+        assert run_job(job).deleted == []
+    locked.chmod(0o755)
+    with without_rights():
+        assert run_job(size_job(open_folder)).before == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def conduct(job: Job, options: Options) -> int:
     from visionweave.runtime import Runtime
 
     with _closed_after(job):
+        job = _settled(job)
         look(job, options)
         times = Times(Runtime.get(job.device, job.precision))
         with ctrl_c() as stop, Progress(len(job.photos) or 1) as progress:
@@ -52,8 +54,23 @@ def rehearse(job: Job, options: Options) -> int:
     from visionweave.cli.ahead import look
 
     with _closed_after(job):
-        look(job, options)
+        look(_settled(job), options)
     return 0
+
+
+def _settled(job: Job) -> Job:
+    """A job with its photos under the names that they have in its folder.
+
+    Raises:
+        JobError: the folder is one in which photos are searched for.
+    """
+    from visionweave.jobs.photos import check_apart
+    from visionweave.jobs.resume import with_known_names
+
+    if job.retry:  # its photos are from the folder
+        return job
+    check_apart(job.given, job.out)
+    return job if job.overwrite else replace(job, photos=with_known_names(job.photos, job.out))
 
 
 @contextmanager

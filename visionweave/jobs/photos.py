@@ -17,13 +17,13 @@ import posixpath
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 from visionweave.errors import JobError
 from visionweave.photo.files import SUFFIXES
 
-__all__ = ["Photo", "find_photos", "result_folders"]
+__all__ = ["Photo", "check_apart", "find_photos", "result_folders"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +48,21 @@ def find_photos(given: Sequence[str], leave_out: Path | None = None) -> list[Pho
 
     Args:
         given: paths and patterns.
-        leave_out: a folder whose files are not taken: the one that the results go to.
+        leave_out: a folder whose files are not taken, unless they, or a folder in it, are named
+            themselves: the one that the results go to.
 
     Raises:
-        JobError: a path does not exist, a pattern matches nothing, or no photo is found.
+        JobError: a path does not exist or is empty, a pattern matches nothing, no photo is found, a
+            folder cannot be read, or two photos have one name.
     """
     roots: list[str] = []
     files: dict[str, None] = {}
+    left_out = "" if leave_out is None else os.path.realpath(leave_out)
     for text in given:
-        for root, path in _expand(text):
+        for root, path in _expand(text, left_out):
             roots.append(os.path.abspath(root))
             if os.path.isdir(path):
-                files.update(dict.fromkeys(_below(path, leave_out)))
+                files.update(dict.fromkeys(_below(path, left_out)))
             else:
                 files[path] = None
     if not files:
@@ -71,7 +74,31 @@ def find_photos(given: Sequence[str], leave_out: Path | None = None) -> list[Pho
     for path in files:
         absolute = os.path.abspath(path)  # links are not followed
         found.setdefault(absolute, Photo(path, _name(absolute[len(common) :])))
-    return sorted(found.values(), key=lambda photo: photo.name)
+    photos = sorted(found.values(), key=lambda photo: photo.name)
+    for one, other in pairwise(photos):
+        if one.name == other.name:  # one of them is no Unicode
+            raise JobError(f"{one.file!r} and {other.file!r} have one name; rename one of them")
+    return photos
+
+
+def check_apart(given: Sequence[str], out: Path) -> None:
+    """Refuse results in a folder where photos are searched for: they would be taken for photos.
+
+    Args:
+        given: as for `find_photos`.
+        out: the folder that the results go to.
+
+    Raises:
+        JobError: it is one of those.
+    """
+    for text in given:
+        searched = text if os.path.isdir(text) else str(Path(*_before_magic(Path(text))))
+        is_file = os.path.lexists(text) and not os.path.isdir(text)
+        if not is_file and os.path.realpath(searched) == os.path.realpath(out):
+            raise JobError(
+                f"the results would go into {out}, where photos are searched for, and be taken for "
+                "photos; choose another --out, be it a folder in that one"
+            )
 
 
 def result_folders(
@@ -80,7 +107,8 @@ def result_folders(
     """Return the folder for the results of each photo: its name without the suffix.
 
     The suffix stays where two photos would share a folder, where a folder of photos has that name,
-    or one of photos lies in a folder of results, or where it is one of the `taken` names.
+    or one of photos lies in a folder of results, or where it is one of the `taken` names. In a
+    folder of results, where a file may have the photo's name, "_" is added, which none ends in.
 
     Args:
         names: the photos.
@@ -100,10 +128,17 @@ def result_folders(
 
     def folder(name: str) -> str:
         within = results and any(parent in results for parent in _parents(name))
-        short_fits = uses[short[name]] == 1 and short[name] not in blocked and not within
-        return short[name] if short_fits else name
+        if uses[short[name]] == 1 and short[name] not in blocked and not within:
+            return short[name]
+        return _unused(f"{name}_", results) if within or name in taken else name
 
     return {name: known[name] if name in known else folder(name) for name in names}
+
+
+def _unused(folder: str, used: Collection[str]) -> str:
+    while folder in used:
+        folder += "_"
+    return folder
 
 
 def _parents(name: str) -> Iterator[str]:
@@ -117,8 +152,10 @@ def _name(path: str) -> str:
     return path.replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
 
 
-def _expand(text: str) -> Iterator[tuple[str, str]]:
+def _expand(text: str, left_out: str) -> Iterator[tuple[str, str]]:
     """Yield (the folder that names are relative to, the file or folder) for one argument."""
+    if not text:
+        raise JobError("an empty text is no file, folder or pattern; is a variable not set?")
     path = str(Path(text))
     if os.path.lexists(path):
         yield (path if os.path.isdir(path) else os.path.dirname(path)), path
@@ -129,9 +166,19 @@ def _expand(text: str) -> Iterator[tuple[str, str]]:
     if not matches:
         raise JobError(f"the pattern {text!r} matches no file")
     fixed = str(Path(*_before_magic(Path(text))))
+    leaves_out = left_out and not _is_in(fixed, left_out)
+    is_out: dict[str, bool] = {}  # asking the disk takes a while
     for match in matches:
-        if os.path.isdir(match) or _is_picture(match):
+        folder = match if os.path.isdir(match) else os.path.dirname(match)
+        if leaves_out and folder not in is_out:
+            is_out[folder] = _is_in(folder, left_out)
+        if (folder == match or _is_picture(match)) and not is_out.get(folder):
             yield fixed, str(Path(match))
+
+
+def _is_in(folder: str, left_out: str) -> bool:
+    """Whether a folder is the one to leave out, or lies in it."""
+    return os.path.join(os.path.realpath(folder), "").startswith(os.path.join(left_out, ""))
 
 
 def _before_magic(path: Path) -> list[str]:
@@ -143,9 +190,8 @@ def _before_magic(path: Path) -> list[str]:
     return parts
 
 
-def _below(folder: str, leave_out: Path | None) -> Iterator[str]:
-    left_out = None if leave_out is None else os.path.realpath(leave_out)
-    for place, folders, names in os.walk(folder):
+def _below(folder: str, left_out: str) -> Iterator[str]:
+    for place, folders, names in os.walk(folder, onerror=_refuse_unread):
         folders[:] = sorted(
             name
             for name in folders
@@ -154,6 +200,15 @@ def _below(folder: str, leave_out: Path | None) -> Iterator[str]:
         for name in sorted(names):
             if not name.startswith(".") and _is_picture(name):
                 yield os.path.join(place, name)
+
+
+def _refuse_unread(error: OSError) -> None:
+    """Whose folder cannot be read must not believe that there are no photos in it."""
+    if not isinstance(error, FileNotFoundError):  # it was there a moment ago
+        raise JobError(
+            f"cannot read the folder {error.filename}: {error.strerror}; make it readable, or give "
+            "the other files and folders alone"
+        ) from error
 
 
 def _is_picture(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from visionweave.cache.photos import PhotoHashes
 from visionweave.canonical import digest
 from visionweave.errors import JobError
 from visionweave.jobs.journal import DONE, Entry, Journal
+from visionweave.jobs.lines import read_lines
 from visionweave.jobs.photos import Photo, result_folders
 from visionweave.jobs.writer import Work
 from visionweave.photo.state import FileState
@@ -23,6 +25,7 @@ __all__ = [
     "hashed",
     "item_key",
     "why_run",
+    "with_known_names",
     "works",
 ]
 
@@ -123,6 +126,27 @@ def folders_of(photos: Sequence[Photo], journal: Journal, taken: Sequence[str]) 
     return result_folders([photo.name for photo in photos], taken, known)
 
 
+def with_known_names(photos: Sequence[Photo], out: Path) -> Sequence[Photo]:
+    """Return photos under the names that they have in a job's folder, which stays as it is.
+
+    Names depend on what else was given: with another folder, street/1.jpg was 1.jpg. Whose name is
+    that of another photo now gets the new one.
+    """
+    names = {photo.name for photo in photos}
+    paths = {
+        line["photo"]: line["path"]
+        for line, _ in read_lines(out / "items.jsonl")
+        if line["photo"] not in names and line.get("path") and line.get("status") in DONE
+    }
+    if not paths:
+        return photos
+    known = {path: name for name, path in paths.items()}
+    renamed = [
+        replace(photo, name=known.get(str(photo.path.absolute()), photo.name)) for photo in photos
+    ]
+    return sorted(renamed, key=lambda photo: photo.name)
+
+
 def check_names(photos: Sequence[Photo], journal: Journal) -> None:
     """Refuse photos whose results would take the place of another photo's that is still there.
 
@@ -134,7 +158,9 @@ def check_names(photos: Sequence[Photo], journal: Journal) -> None:
         if entry is None or entry.path is None:
             continue
         before = Path(entry.path)
-        if before != photo.path.absolute() and before.exists() and not _same(before, photo.path):
+        if before == photo.path.absolute() or _is_gone(before):
+            continue
+        if not _same(before, photo.path):
             raise JobError(
                 f"{photo.name} is the name of two photos: the results that are here are of "
                 f"{before}, and now it is {photo.path}; choose another --out, or give all photos "
@@ -148,8 +174,19 @@ def deleted_photos(photos: Sequence[Photo], journal: Journal) -> list[str]:
     return [
         entry.photo
         for entry in journal.entries()
-        if entry.photo not in names and entry.path is not None and not Path(entry.path).exists()
+        if entry.photo not in names and entry.path is not None and _is_gone(Path(entry.path))
     ]
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is no such file: of a folder that cannot be read nobody knows."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _same(one: Path, other: Path) -> bool:
