@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def save(path: Path) -> None:
 
 def run(photos: Path, **options: Any) -> Summary:
     pipeline, out = Pipeline(size=Size()(Input("photo", Image))), photos.parent / "out"
-    found = find_photos([str(photos)])
+    found = options.pop("found", None) or find_photos([str(photos)])
     return run_job(Job("sizes", pipeline, found, out, photo_input="photo", **options))
 
 
@@ -87,6 +88,20 @@ def test_a_damaged_receipt_is_named_and_replaced_only_when_told_to(photos: Path)
     assert run(photos, overwrite=True).counts == {"ok": 1}
 
 
+# Damaged lines --------------------------------------------------------------------------------
+
+
+def test_failures_are_listed_after_a_line_that_was_cut_off(photos: Path) -> None:
+    failures = photos.parent / "out/failures.jsonl"
+    for name in ("b", "c", "d"):
+        (photos / f"{name}.png").write_bytes(b"no photo")
+        run(photos)
+        os.truncate(failures, failures.stat().st_size - (1 if name == "b" else 20))
+    (photos / "e.png").write_bytes(b"no photo")
+    assert run(photos).failures == 4
+    assert [line["photo"] for line in lines(failures)] == ["b.png", "e.png"]
+
+
 # Names ----------------------------------------------------------------------------------------
 
 
@@ -126,3 +141,14 @@ def test_what_was_given_may_be_no_unicode(photos: Path) -> None:
     odd = photos.rename(photos.with_name(os.fsdecode(b"photos\xff")))
     assert run(odd, given=[str(odd)]).counts == {"ok": 1}
     assert read_receipt(photos.parent / "out/run.json")["given"] == [str(odd)]
+
+
+def test_a_photo_called_as_another_ones_result_has_a_place_of_its_own(photos: Path) -> None:
+    run(photos)
+    (photos / "a").mkdir()
+    shutil.copy(photos / "a.png", photos / "a/size.json")  # a picture, whatever its suffix
+    for before in (1, 2):
+        summary = run(photos, found=find_photos([f"{photos}/a.png", f"{photos}/a/size.json"]))
+        assert (summary.counts, summary.before) == ({"ok": 2}, before)
+    assert Text.load(photos.parent / "out/a/size.json").origin.photo == "a.png"
+    assert Text.load(photos.parent / "out/a/size.json_/size.json").origin.photo == "a/size.json"

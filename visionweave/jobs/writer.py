@@ -15,7 +15,7 @@ from visionweave.execution.executor import Result
 from visionweave.jobs import overlay
 from visionweave.jobs.failures import describe_failures, write_tracebacks
 from visionweave.jobs.journal import Entry, Journal, remove_files
-from visionweave.jobs.lines import append_line
+from visionweave.jobs.lines import append_line, is_torn
 from visionweave.jobs.outputs import name_files, write_files
 from visionweave.jobs.photos import Photo
 from visionweave.jobs.timings import OVERLAY, WRITING, rounded, timed
@@ -241,5 +241,9 @@ class Writer:
 
     def _append_failure(self, failure: dict[str, Any]) -> None:
         if self._failures is None:
-            self._failures = io.FileIO(self._out / "failures.jsonl", "a")
+            path = self._out / "failures.jsonl"
+            torn = is_torn(path)
+            self._failures = io.FileIO(path, "a")
+            if torn:  # else the next line would be lost with what is left of the last one
+                self._failures.write(b"\n")
         append_line(self._failures, failure | {"run": self._run})
