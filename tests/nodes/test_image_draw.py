@@ -242,6 +242,34 @@ def test_an_object_with_mask_and_box_is_named_once() -> None:
     assert np.array_equal(both, chip_pixels(grey(), boxes))
 
 
+def test_a_mask_and_a_box_of_other_objects_with_the_same_index_are_both_named() -> None:
+    image, boxes, masks = Image.from_array(grey()), boxes_of((20, 300, 90, 400)), masks_of(BOX)
+    pears = Masks(masks.counts, masks.boxes.replace(labels=("pear",)))
+    bare = Draw(labels=False, scores=False)
+    both = changed(Draw()(image, boxes, pears), bare(image, boxes, pears).pixels)
+    of_mask = changed(Draw()(image, masks=pears), bare(image, masks=pears).pixels)
+    assert np.array_equal(both, of_mask | chip_pixels(grey(), boxes))
+
+
+def test_one_object_is_named_once_where_its_mask_has_another_box() -> None:
+    image, boxes, masks = Image.from_array(grey()), boxes_of(BOX), masks_of((210, 160, 290, 240))
+    apples = Masks(masks.counts, masks.boxes.replace(labels=("apple",)))
+    bare = Draw(labels=False, scores=False)(image, boxes, apples).pixels
+    both = changed(Draw()(image, boxes, apples), bare)
+    assert np.array_equal(both, chip_pixels(grey(), boxes))
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 0), (700, 10, 800, 90)], ids=["no area", "outside"])
+def test_a_mask_without_a_box_in_the_photo_is_named_at_its_pixels(
+    box: tuple[int, int, int, int],
+) -> None:
+    image, masks = Image.from_array(grey()), masks_of(BOX)
+    astray = masks.boxes.replace(xyxy=np.array([box], np.float32))
+    drawn = Draw()(image, masks=Masks(masks.counts, astray))
+    assert drawn == Draw()(image, masks=masks)
+    assert drawn == Draw()(image, astray, Masks(masks.counts, astray))
+
+
 @pytest.mark.parametrize(
     "box",
     [
