@@ -28,7 +28,7 @@ AT_ONCE = 64
 """Points of which the masks are held at once; three low-resolution masks each."""
 
 
-@node("sam.segment", paper=PAPER, license="Apache-2.0")
+@node("sam.segment", version=2, paper=PAPER, license="Apache-2.0")
 class Segment(SamNode):
     """Masks for boxes, points, scribbles and rough masks, or any mix of them.
 
