@@ -276,6 +276,19 @@ def test_a_pipeline_without_photos_runs_once(words: Pipeline, tmp_path: Path) ->
     assert Text.load(tmp_path / "out/text.json").text == "a and b"
 
 
+def test_outputs_at_the_top_leave_the_jobs_own_files_alone(tmp_path: Path) -> None:
+    words = [Text("a"), Text("b")]
+    result = Result("item 0", {"run": words[0], "report": words, "run_": words[1], "items": words})
+    written, _ = name_files(result, "")
+    assert written == {
+        "run": "run__.json",
+        "report": ["report_/0.json", "report_/1.json"],
+        "run_": "run_.json",
+        "items": ["items/0.json", "items/1.json"],
+    }
+    assert name_files(result, "photo")[0]["run"] == "photo/run.json"
+
+
 def test_the_exit_code_of_an_empty_summary_is_0() -> None:
     assert Summary().exit_code == 0
 

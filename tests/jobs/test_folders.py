@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,17 @@ import PIL.Image
 import pytest
 
 from visionweave import Image, Input, JobError, Node, Pipeline, Text, node
+from visionweave.cli import main
 from visionweave.jobs.job import Job, Summary, run_job
 from visionweave.jobs.photos import find_photos
 from visionweave.jobs.receipt import read_receipt
+
+THUMBNAILS = """\
+visionweave: 1
+inputs: {photo: Image}
+steps: {small: {node: image.resize, image: $photo, longest: 4}}
+outputs: [small]
+"""
 
 
 @node("folders.size")
@@ -135,6 +144,22 @@ def test_a_job_goes_on_where_its_journal_has_a_name_that_no_file_can_have(
         file.write("".join(json.dumps(each) + "\n" for each in (writing, entry)))
     assert run(photos).before == 1
     assert lines(journal) == [entry]
+
+
+@pytest.mark.parametrize("name", ["-x.png", "two words.png"])
+def test_the_command_that_tries_a_photo_again_can_be_pasted(
+    photos: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    Path(name).write_bytes(b"no photo")
+    Path("small.yaml").write_text(THUMBNAILS)
+    assert main(["run", "small.yaml", ".", "-o", "out"]) == 2
+    (failure,) = lines(photos / "out/failures.jsonl")
+    assert main(["explain", "out", "--", name]) == 0
+    assert f"to try it again: {failure['retry']}" in capsys.readouterr().out
+    save(photos / "good.png")
+    shutil.move(photos / "good.png", name)
+    assert main(shlex.split(failure["retry"])[1:]) == 0
 
 
 def test_what_was_given_may_be_no_unicode(photos: Path) -> None:

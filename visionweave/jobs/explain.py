@@ -9,6 +9,7 @@ from typing import Any
 from visionweave.cache.photos import PhotoHashes
 from visionweave.errors import JobError, did_you_mean
 from visionweave.graph import Graph
+from visionweave.jobs.failures import retry_command
 from visionweave.jobs.journal import Entry
 from visionweave.jobs.overlay import make_overlay
 from visionweave.jobs.receipt import read_receipt
@@ -92,7 +93,7 @@ def _passed_over(out: Path, entry: Entry) -> str:
         return f"would be passed over: it was done in run {entry.run}, and nothing changed"
     return (
         f"would be passed over: it {_STATUS[entry.status]} in run {entry.run}, and nothing "
-        f"changed; to try it again: visionweave retry {out} {entry.photo}"
+        f"changed; to try it again: {retry_command(out, entry.photo)}"
     )
 
 

@@ -15,7 +15,14 @@ from visionweave.errors import NodeFailed
 from visionweave.jobs.journal import Entry, Journal
 from visionweave.jobs.lines import as_line, read_lines
 
-__all__ = ["FOLDER", "describe_failures", "read_failures", "tidy_failures", "write_tracebacks"]
+__all__ = [
+    "FOLDER",
+    "describe_failures",
+    "read_failures",
+    "retry_command",
+    "tidy_failures",
+    "write_tracebacks",
+]
 
 FOLDER = "failures"
 """Where the tracebacks lie, below the job's folder."""
@@ -38,7 +45,7 @@ def describe_failures(
         folder: the folder of its results below the job's.
         out: the job's folder, for the command that tries again.
     """
-    retry = shlex.join(["visionweave", "retry", str(out), photo])
+    retry = retry_command(out, photo)
     stem = PurePosixPath(FOLDER, folder or "item")
     return [
         {
@@ -54,6 +61,13 @@ def describe_failures(
         }
         for index, failure in enumerate(failures)
     ]
+
+
+def retry_command(out: Path, photo: str) -> str:
+    """Return the command that tries a photo of the job in the folder `out` again, for a shell."""
+    names = [str(out), photo]
+    dashes = ["--"] if any(name.startswith("-") for name in names) else []  # else it is an option
+    return shlex.join(["visionweave", "retry", *dashes, *names])
 
 
 def _fitting(stem: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from visionweave.atomic import sync_folder, write_atomic
 from visionweave.execution.executor import Result
+from visionweave.jobs.folder import OWN_FILES
 from visionweave.values import Origin, Value
 
 __all__ = ["Files", "name_files", "write_files"]
@@ -29,16 +30,27 @@ def name_files(result: Result, folder: str) -> tuple[dict[str, Files], dict[str,
         result: what came of it.
         folder: the photo's folder below the job's; "" for that itself.
 
+    At the top of the job's folder, "_" goes after the name of an output whose file would be one of
+    the job's own.
+
     Returns:
         For each output, the path of its file below the job's folder, or (nested) lists of paths;
         and the value that goes into each file.
     """
     values: dict[str, Value] = {}
-    outputs = {
-        name: _name(value, str(PurePosixPath(folder, name)), values)
-        for name, value in result.outputs.items()
-    }
+    outputs: dict[str, Files] = {}
+    for name, value in result.outputs.items():
+        stem = name
+        while not folder and _is_taken(stem, value, result.outputs, name):
+            stem += "_"
+        outputs[name] = _name(value, str(PurePosixPath(folder, stem)), values)
     return outputs, values
+
+
+def _is_taken(stem: str, value: Any, others: Mapping[str, Any], name: str) -> bool:
+    """Whether an output at the top of a job's folder would take the place of something else."""
+    own = stem + value.SUFFIX if isinstance(value, Value) else stem
+    return own in OWN_FILES or (stem in others and stem != name)
 
 
 def write_files(out: Path, values: Mapping[str, Value | bytes]) -> dict[str, int]:
