@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,27 @@ def test_a_change_that_keeps_the_size_is_noticed_by_its_time(library: Library) -
     assert (embedded, summary.counts) == ([], counted(changed=1, same=2))
     vectors = library.vectors()
     assert vectors[str(path)] == vectors[str(library.photos / "yard/green.png")]
+
+
+def test_a_change_that_keeps_size_and_time_is_noticed(library: Library) -> None:
+    path, green = library.photos / "yard/red.png", library.photos / "yard/green.png"
+    path.write_bytes(path.read_bytes().ljust(99, b"\0"))
+    library.run()
+    before = path.stat()
+    path.write_bytes(green.read_bytes().ljust(99, b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    embedded, summary = library.run()
+    assert (embedded, summary.counts) == (["yard/red.png"], counted(changed=1, same=2))
+
+
+def test_an_index_of_before_without_ctimes_is_gone_on_with(library: Library) -> None:
+    library.run()
+    lines = library.out / "photos-1.jsonl"
+    before = re.sub(rb', "ctime_ns": \d+}', lambda m: b"}".ljust(len(m[0])), lines.read_bytes())
+    lines.write_bytes(before)
+    assert b"ctime_ns" not in before
+    embedded, summary = library.run()
+    assert (embedded, summary.counts) == ([], counted(same=3))
 
 
 def test_a_photo_that_was_only_touched_is_not_embedded_again(library: Library) -> None:

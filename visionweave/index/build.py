@@ -1,9 +1,9 @@
 """Making an index, and keeping it up to date: only what is new or changed is embedded.
 
-A photo is as it was when its file has the size and the time that it had; else its bytes are hashed,
-and it is embedded when they are new to the index. So a photo that was renamed, moved, copied or
-touched costs the reading of its file. What is done is written every half minute, at the end, and at
-Ctrl-C.
+A photo is as it was when its file has the size and the times that it had; else its bytes are
+hashed, and it is embedded when they are new to the index. So a photo that was renamed, moved,
+copied or touched costs the reading of its file. What is done is written every half minute, at the
+end, and at Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from visionweave.execution.executor import CHUNK, Result
 from visionweave.execution.observe import Observer
 from visionweave.index.files import FAILURES, LOCK, has_index
 from visionweave.index.library import PhotoIndex
-from visionweave.index.look import Seen, absolute, look, size_and_time
+from visionweave.index.look import Seen, absolute, look, size_and_times
 from visionweave.index.space import Space
 from visionweave.index.writer import IndexWriter
 from visionweave.jobs.photos import Photo
@@ -208,7 +208,7 @@ class _Build:
             self._tell(copy)
 
     def _place(self, seen: Seen) -> None:
-        self.writer.place(seen.path, seen.bytes, seen.mtime_ns, seen.sha256)
+        self.writer.place(seen.path, seen.bytes, seen.mtime_ns, seen.sha256, seen.ctime_ns)
 
     def _unreadable(self, seen: Seen, error: OSError) -> None:
         """List a photo whose file cannot be read, which may be for now only: its entry is kept."""
@@ -275,6 +275,6 @@ def _common(photos: Sequence[Photo]) -> Path:
 
 def _is_as_seen(seen: Seen) -> bool:
     try:
-        return size_and_time(seen.path) == (seen.bytes, seen.mtime_ns)
+        return size_and_times(seen.path) == (seen.bytes, seen.mtime_ns, seen.ctime_ns)
     except OSError:
         return False

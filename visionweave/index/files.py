@@ -59,12 +59,15 @@ class Entry:
         bytes, mtime_ns: the size and time of its file when it was read.
         sha256: of its bytes, in hexadecimal digits.
         row: where its embedding is.
+        ctime_ns: the time of the latest change of its file or of what is said of it; 0 where that
+            is not known, in an index of before.
     """
 
     bytes: int
     mtime_ns: int
     sha256: str
     row: int
+    ctime_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

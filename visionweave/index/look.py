@@ -15,7 +15,7 @@ from visionweave.execution.batching import THREADS
 from visionweave.index.files import Entry
 from visionweave.jobs.photos import Photo
 
-__all__ = ["Seen", "absolute", "look", "size_and_time"]
+__all__ = ["Seen", "absolute", "look", "size_and_times"]
 
 TOGETHER = 16
 """Photos that a thread looks at in a go."""
@@ -31,8 +31,8 @@ class Seen:
     Attributes:
         photo: the photo.
         path: its absolute path.
-        bytes, mtime_ns: its size and time.
-        sha256: of its bytes; remembered when size and time are as they were; "" where they were
+        bytes, mtime_ns, ctime_ns: its size and times.
+        sha256: of its bytes; remembered when size and times are as they were; "" where they were
             not to be read.
         error: why it could not be read, else None.
     """
@@ -41,6 +41,7 @@ class Seen:
     path: str
     bytes: int = 0
     mtime_ns: int = 0
+    ctime_ns: int = 0
     sha256: str = ""
     error: OSError | None = None
 
@@ -76,17 +77,26 @@ def look(
 def _look(photo: Photo, known: Mapping[str, Entry], read: bool) -> Seen:
     path = absolute(photo.path)
     try:
-        bytes, mtime_ns = size_and_time(path)
+        state = size_and_times(path)
         before = known.get(path)
-        if before is not None and (before.bytes, before.mtime_ns) == (bytes, mtime_ns):
-            return Seen(photo, path, bytes, mtime_ns, before.sha256)
+        if before is not None and _is_as_it_was(before, state):
+            return Seen(photo, path, *state, before.sha256)
         if not read:
-            return Seen(photo, path, bytes, mtime_ns)
+            return Seen(photo, path, *state)
         with Path(path).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return Seen(photo, path, error=error)
-    return Seen(photo, path, bytes, mtime_ns, sha256)
+    return Seen(photo, path, *state, sha256)
+
+
+def _is_as_it_was(before: Entry, state: tuple[int, int, int]) -> bool:
+    """Whether a file has the size and times that it had.
+
+    Programs that turn a photo by its EXIF tag may leave its size and mtime as they were.
+    """
+    ctime_ns = before.ctime_ns or state[2]  # an index of before does not know it
+    return (before.bytes, before.mtime_ns, ctime_ns) == state
 
 
 def absolute(path: Path) -> str:
@@ -94,8 +104,8 @@ def absolute(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
 
 
-def size_and_time(path: str) -> tuple[int, int]:
-    """The size of a file in bytes, and the time of its last change in nanoseconds.
+def size_and_times(path: str) -> tuple[int, int, int]:
+    """The size of a file in bytes, and its mtime and ctime in nanoseconds.
 
     Raises:
         OSError: there is none, or it is no regular file.
@@ -103,4 +113,4 @@ def size_and_time(path: str) -> tuple[int, int]:
     found = os.stat(path)  # noqa: PTH116 - there are many
     if not stat.S_ISREG(found.st_mode):
         raise OSError(None, "it is no regular file")  # opening a pipe would wait for ever
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -83,9 +83,9 @@ class IndexWriter:
         self._rows_of[sha256] = _count(parts) + len(fresh)
         fresh.append(embedding.vector)
 
-    def place(self, path: str, bytes: int, mtime_ns: int, sha256: str) -> None:
+    def place(self, path: str, bytes: int, mtime_ns: int, sha256: str, ctime_ns: int = 0) -> None:
         """Say that the file at `path` has these bytes, of which there is an embedding."""
-        self.entries[path] = Entry(bytes, mtime_ns, sha256, self._rows_of[sha256])
+        self.entries[path] = Entry(bytes, mtime_ns, sha256, self._rows_of[sha256], ctime_ns)
 
     def commit(self, common: Path, *, tidy: bool = False) -> Manifest:
         """Write all changes; from then on, they are what readers see.
