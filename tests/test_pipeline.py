@@ -194,8 +194,8 @@ def not_text(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (missing, r"none\.yaml: cannot read\n  got:      No such file or directory"),
-        (a_folder, r": cannot read\n  got:      Is a directory"),
+        (missing, r"none\.yaml: there is no such file\n  expected: a \.yaml file, or one of "),
+        (a_folder, r": this is a folder\n  expected: a \.yaml file, or one of "),
         (not_text, r"photo\.yaml: this is not a text file\n  expected: UTF-8 text in YAML\n"),
     ],
 )

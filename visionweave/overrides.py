@@ -9,6 +9,7 @@ from typing import Any
 from visionweave.contract import ModelNode
 from visionweave.errors import PipelineError, Problem, WeightsError, did_you_mean
 from visionweave.graph import Graph
+from visionweave.plain import show
 from visionweave.weights.lock import Checkpoint, read_lock
 from visionweave.weights.lookup import PROFILES, checkpoint, is_profile
 
@@ -29,18 +30,11 @@ def with_settings(graph: Graph, settings: Mapping[str, Any]) -> Graph:
     problems = []
     for name, value in settings.items():
         step, _, setting = name.partition(".")
-        if step in graph.steps and setting:
+        problem = _misplaced(graph, name, value)
+        if problem is None:
             by_step.setdefault(step, {})[setting] = value
-            continue
-        problems.append(
-            Problem(
-                name,
-                "there is no such setting",
-                expected=f"step.setting, with a step of {', '.join(graph.steps)}",
-                got=name,
-                fix=did_you_mean(step, graph.steps),
-            )
-        )
+        else:
+            problems.append(problem)
     steps = dict(graph.steps)
     for step, changes in by_step.items():
         node = steps[step].node
@@ -56,6 +50,25 @@ def with_settings(graph: Graph, settings: Mapping[str, Any]) -> Graph:
     if problems:
         raise PipelineError(problems)
     return dataclasses.replace(graph, steps=steps)
+
+
+def _misplaced(graph: Graph, name: str, value: Any) -> Problem | None:
+    """The problem of a change that names no setting of a step, if there is one."""
+    step, _, setting = name.partition(".")
+    if step not in graph.steps:
+        expected = f"step.setting, with a step of {', '.join(graph.steps)}"
+        fix = did_you_mean(step, graph.steps)
+        return Problem(name, "there is no such setting", expected, name, fix)
+    spec = graph.steps[step].node.spec
+    known = ", ".join(spec.settings.model_fields)
+    expected = f"one of the settings {known}" if known else "no settings"
+    if not setting:
+        fix = f"write {step}.SETTING={show(value)}" if known else ""
+        return Problem(name, f"'{step}' is a step, not a setting", expected, "", fix)
+    if setting in spec.ports:
+        fix = "connect it in the pipeline; a setting alone can be changed"
+        return Problem(name, f"'{setting}' is a port, not a setting", expected, "", fix)
+    return None
 
 
 def with_profile(graph: Graph, profile: str) -> Graph:

@@ -127,7 +127,16 @@ def test_what_is_here_and_what_is_not_known_is_said(
     assert found.lines() == [
         "  ahead_look  small needs 6 bytes: 3 bytes of weights, 3 bytes to work in (guessed); here",
         "  out         ahead.unlisted: what it needs is not known",
-        "memory: 6 bytes for all models; cpu, fp32, has an unknown size",
+        "memory: 6 bytes for the models of which it is known; cpu, fp32, has an unknown size",
+    ]
+    assert found.refusal() == []
+
+
+def test_what_no_model_tells_is_not_called_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ahead(monkeypatch, 32 * GB, pipeline=Pipeline(out=Unlisted()(Input("text", Text))))
+    assert found.lines() == [
+        "  out  ahead.unlisted: what it needs is not known",
+        "memory: what the models need is not known; cpu, fp32, has 32.0 GB",
     ]
     assert found.refusal() == []
 

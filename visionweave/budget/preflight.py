@@ -70,10 +70,17 @@ class Preflight:
                 size = size_text(size_of(self._of(group)))
                 yield f"  stage {number}: {', '.join(group)} ({size})"
         else:
-            yield f"memory: {size_text(size_of(self.needs.values()))} for all models; {have}"
+            yield f"memory: {self._for_all()}; {have}"
         least = max(size_of(self._of(group), least=True) for group in self.groups)
         if self.free is not None and self.free < least <= (self.total or 0):
             yield "  that is more than is free now: it may run out of memory"
+
+    def _for_all(self) -> str:
+        known = [need for need in self.needs.values() if need.known]
+        if not known:
+            return "what the models need is not known"
+        which = "all models" if len(known) == len(self.needs) else "the models of which it is known"
+        return f"{size_text(size_of(known))} for {which}"
 
 
 def look_ahead(request: Request, photos: int) -> Preflight:

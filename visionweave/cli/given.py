@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from visionweave.graph import GraphInput
     from visionweave.jobs.photos import Photo
     from visionweave.pipeline import Pipeline
+    from visionweave.types import PortType
 
 __all__ = [
     "open_cache",
-    "pair",
     "photo_input",
     "read_budget",
     "read_changes",
@@ -38,12 +38,14 @@ def read_pipeline(name: str, profile: str | None, changes: Mapping[str, Any]) ->
 
 def read_changes(settings: Sequence[str] | None) -> dict[str, Any]:
     """Read settings to be changed, STEP.SETTING=VALUE each."""
-    return {key: scalar(value) for key, value in map(pair, settings or [])}
+    pairs = _pairs("--set", "STEP.SETTING=VALUE", settings)
+    return {key: scalar(value) for key, value in pairs.items()}
 
 
 def read_inputs(inputs: Mapping[str, GraphInput], given: Sequence[str] | None) -> dict[str, Any]:
     """Read inputs, NAME=VALUE each."""
-    return {key: read_input(inputs, key, value) for key, value in map(pair, given or [])}
+    pairs = _pairs("-i", "NAME=VALUE", given)
+    return {key: read_input(inputs, key, value) for key, value in pairs.items()}
 
 
 def open_cache(no_cache: bool, size: str | None = None) -> tuple[Cache | None, PhotoHashes]:
@@ -79,7 +81,7 @@ def read_photos(
 
     takes = photo_input(inputs, given)
     if takes is None and photos:
-        raise JobError(f"{name} takes no photos; its inputs are {', '.join(inputs)}")
+        raise JobError(_takes_no_photos(name, inputs, given))
     if takes is not None and not photos:
         raise JobError(f"{name} needs photos: visionweave run {name} PHOTOS... --out {out}")
     missing = [
@@ -103,14 +105,32 @@ def photo_input(inputs: Mapping[str, GraphInput], given: Mapping[str, Any]) -> s
     return None
 
 
-def pair(text: str) -> tuple[str, str]:
-    """Read NAME=VALUE."""
+def _takes_no_photos(name: str, inputs: Mapping[str, GraphInput], given: Mapping[str, Any]) -> str:
+    """Why a pipeline takes no photos, or no more of them."""
+    would = photo_input(inputs, {})
+    if would is not None and would in given:
+        return f"{name} takes photos as its input {would!r}, which is set by -i already; drop one"
+    return f"{name} takes no photos; {_known(inputs)}"
+
+
+def _known(inputs: Mapping[str, GraphInput]) -> str:
+    return f"its inputs are {', '.join(inputs)}" if inputs else "it has no inputs"
+
+
+def _pairs(option: str, form: str, given: Sequence[str] | None) -> dict[str, str]:
+    """Read what an option was given, NAME=VALUE each, by name."""
     from visionweave.errors import JobError
 
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise JobError(f"expected NAME=VALUE; got {text!r}")
-    return name.strip(), value
+    pairs: dict[str, str] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals:
+            raise JobError(f"{option} {text}: expected {form}")
+        if name in pairs:
+            raise JobError(f"{option} {name} is given twice, as {pairs[name]!r} and as {value!r}")
+        pairs[name] = value
+    return pairs
 
 
 def scalar(text: str) -> Any:
@@ -125,16 +145,47 @@ def scalar(text: str) -> Any:
 
 
 def read_input(inputs: Mapping[str, GraphInput], name: str, text: str) -> Any:
-    """Read an input: @FILE is a value's file, [a, b] a list, all else the text itself."""
+    """Read an input: @FILE is a value's file, [a, b] a list, all else the text itself.
+
+    @@ stands for an @ that begins a text. What takes text alone takes brackets as they are.
+    """
     from visionweave.errors import JobError, ValueTypeError, did_you_mean
+    from visionweave.values import Text
 
     if name not in inputs:
-        hint = did_you_mean(name, inputs)
-        raise JobError(f"there is no input {name!r}; {hint or 'it takes ' + ', '.join(inputs)}")
+        raise JobError(
+            f"there is no input {name!r}; {did_you_mean(name, inputs) or _known(inputs)}"
+        )
     kind = inputs[name].type
+    is_data = text.startswith(("[", "{")) and (kind.kinds != (Text,) or kind.many)
     try:
-        if text.startswith("@"):
-            return kind.kinds[0].load(text[1:])
-        return kind.coerce(scalar(text) if text.startswith(("[", "{")) else text)
-    except (ValueTypeError, OSError) as error:
-        raise JobError(f"input {name!r} does not fit {kind}: {error}") from None
+        if text.startswith("@") and not text.startswith("@@"):
+            return _load(kind, text[1:])
+        return kind.coerce(scalar(text) if is_data else _unescaped(text))
+    except OSError as error:
+        raise JobError(
+            f"-i {name}={text}: cannot read {text[1:]}: {error.strerror or error}; a text that "
+            "begins with @ is written with @@"
+        ) from None
+    except ValueTypeError as error:
+        hint = f"; a list is written -i {name}='[a, b]'" if kind.many and not is_data else ""
+        raise JobError(f"input {name!r} does not fit {kind}: {error}{hint}") from None
+
+
+def _unescaped(text: str) -> str:
+    return text[1:] if text.startswith("@@") else text
+
+
+def _load(kind: PortType, path: str) -> Any:
+    """Read a value's file as the first kind that it holds; where a list is wanted, as one of it."""
+    from visionweave.errors import ImageError, ValueTypeError
+
+    refusals = []
+    for each in kind.kinds:
+        try:
+            value = each.load(path)
+        except (ImageError, ValueTypeError) as error:
+            refusals.append(str(error))
+        else:
+            return [value] if kind.many else value
+    raise ValueTypeError("; ".join(refusals))

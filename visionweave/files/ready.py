@@ -23,21 +23,28 @@ def ready_pipelines() -> dict[str, str]:
 
 def read_pipeline_text(name: str | os.PathLike[str]) -> tuple[str, str]:
     """Return the text of a pipeline file or ready pipeline, and what to call it in messages."""
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml") and not path.exists():
-        ready = ready_pipelines()
-        if os.fspath(name) in ready:
-            return ready[os.fspath(name)], f"{os.fspath(name)}.yaml"
-        fix = did_you_mean(os.fspath(name), ready)
-        known = f"a .yaml file, or one of {', '.join(ready)}"
-        what = "there is no such pipeline"
-        raise PipelineError([Problem(os.fspath(name), what, known, os.fspath(name), fix)])
+    path, text = Path(name), os.fspath(name)
+    is_file = path.suffix in (".yaml", ".yml") or (text != "" and path.exists())
+    if not is_file and text in ready_pipelines():
+        return ready_pipelines()[text], f"{text}.yaml"
+    if not is_file:
+        raise _refused(text, "there is no such pipeline", text or "nothing")
     try:
-        return path.read_bytes().decode("utf-8-sig"), os.fspath(name)
+        return path.read_bytes().decode("utf-8-sig"), text
+    except FileNotFoundError:
+        raise _refused(text, "there is no such file", "") from None
+    except IsADirectoryError:
+        raise _refused(text, "this is a folder", "") from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise PipelineError([Problem(os.fspath(name), "cannot read", got=reason)]) from None
+        raise _refused(text, "cannot read", error.strerror or str(error)) from None
     except UnicodeDecodeError as error:
-        what = "this is not a text file"
-        problem = Problem(os.fspath(name), what, "UTF-8 text in YAML", str(error))
+        what, fix = "this is not a text file", "if it is a pipeline, save it as UTF-8"
+        problem = Problem(text, what, "UTF-8 text in YAML", str(error), fix)
         raise PipelineError([problem]) from None
+
+
+def _refused(name: str, what: str, got: str) -> PipelineError:
+    ready = ready_pipelines()
+    fix = did_you_mean(Path(name).stem, ready) if name else "see all: visionweave pipelines"
+    expected = f"a .yaml file, or one of {', '.join(ready)}"
+    return PipelineError([Problem(name, what, expected, got, fix)])
