@@ -163,6 +163,9 @@ def test_names_and_profiles_are_looked_up() -> None:
     [
         ("sam-vit-bb", "sam", "no checkpoint 'sam-vit-bb' for sam; did you mean sam-vit-b?"),
         ("xyz", "triposr", "for triposr: triposr, mini-triposr; or a profile: mini, base, large"),
+        ("min", "tag2text.tag", "did you mean mini? those for tag2text: "),
+        ("min", "tag2text.tag", "; or a profile: mini, base, large"),
+        ("xyz", "tag2text.caption", "; or a profile: base, large"),
         ("sam-vit-b", "clip", "sam-vit-b is a checkpoint for sam, not for clip; those for clip:"),
         (
             "mini",

@@ -38,11 +38,11 @@ def checkpoint(name: str, family: str) -> Checkpoint:
             )
         found = listed(target, lock)
     else:
-        raise _unknown(name, lock, stem)
+        raise _unknown(name, lock, family)
     if found.family != stem:
         raise WeightsError(
             f"{found.name} is a checkpoint for {found.family}, not for {stem}; "
-            f"{_choices(lock, stem)}"
+            f"{_choices(lock, family)}"
         )
     return found
 
@@ -88,22 +88,24 @@ def _way_out(family: str, lock: Lock) -> str:
                 f"profile {profile} has {target}: choose it with --profile {profile}, or with the "
                 f"setting 'model: {profile}', once it is fetched: visionweave weights pull {target}"
             )
-    return _choices(lock, family.partition(".")[0])
+    return _choices(lock, family)
 
 
 def _unknown(name: str, lock: Lock, family: str = "") -> WeightsError:
-    known = [n for n, each in lock.checkpoints.items() if family in ("", each.family)]
+    stem = family.partition(".")[0]
+    known = [n for n, each in lock.checkpoints.items() if stem in ("", each.family)]
     hint = did_you_mean(name, [*known, *PROFILES])
     hint = f"{hint} " if hint else ""
     where = _choices(lock, family) if family else "see all with: visionweave weights list"
-    kind = f" for {family}" if family else ""
+    kind = f" for {stem}" if stem else ""
     return WeightsError(f"there is no checkpoint {name!r}{kind}; {hint}{where}")
 
 
 def _choices(lock: Lock, family: str) -> str:
-    names = [name for name, each in lock.checkpoints.items() if each.family == family]
+    stem = family.partition(".")[0]
+    names = [name for name, each in lock.checkpoints.items() if each.family == stem]
     profiles = [name for name in lock.profiles if _member(name, family, lock)]
     if not names:
-        return f"none is listed for {family}"
+        return f"none is listed for {stem}"
     also = f"; or a profile: {', '.join(profiles)}" if profiles else ""
-    return f"those for {family}: {', '.join(names)}{also}"
+    return f"those for {stem}: {', '.join(names)}{also}"
