@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -20,6 +18,7 @@ from .._regions import Region, Size, moved_inside
 
 __all__ = ["FONTS", "Chip", "FontFile", "make_chip", "paint_chip", "place"]
 
+Floats = npt.NDArray[np.float64]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 FONTS = (
@@ -117,35 +116,59 @@ def place(size_wh: Size, around: Region, room_wh: Size, taken: Sequence[Region])
     left and at the right; then the free place that is nearest. Where there is none, the least
     covered place is given. It always lies in the picture of `room_wh`.
     """
-    best, least = around, math.inf
-    for x, y in _spots(size_wh, around, room_wh):
-        spot = moved_inside((x, y, x + size_wh[0], y + size_wh[1]), room_wh)
-        covered = _shared(spot, np.array(taken).reshape(-1, 4))
-        if covered < least:
-            best, least = spot, covered
-        if covered == 0:
-            break
-    return best
+    occupied = np.array(taken, np.float64).reshape(-1, 4)
+    beside = list(_beside(size_wh, around, room_wh))
+    free = next((spot for spot in beside if _shared(spot, occupied) == 0), None)
+    if free is not None:
+        return free
+    anywhere = [*_freest(size_wh, around, room_wh, occupied), _at(*around[:2], size_wh, room_wh)]
+    return min(beside + anywhere, key=lambda spot: _shared(spot, occupied))  # the first of equals
 
 
-def _spots(size_wh: Size, around: Region, room_wh: Size) -> Iterator[tuple[int, int]]:
-    """The top left corners to try, best first."""
+def _at(x: int, y: int, size_wh: Size, room_wh: Size) -> Region:
+    """The place whose top left corner is (x, y), or the nearest one in the picture."""
+    return moved_inside((x, y, x + size_wh[0], y + size_wh[1]), room_wh)
+
+
+def _beside(size_wh: Size, around: Region, room_wh: Size) -> Iterator[Region]:
+    """The places at an object, best first."""
     (width, height), (x1, y1, x2, y2) = size_wh, around
     for y in (y1 - height, y1, y2, y2 - height):
         if 0 <= y <= room_wh[1] - height:
-            yield x1, y
-            yield x2 - width, y
-    columns = range(x1 % width, room_wh[0] - width + 1, width)
-    rows = range(y1 % height, room_wh[1] - height + 1, height)
-    grid = itertools.product(columns, rows)
-    yield from sorted(grid, key=lambda corner: math.dist(corner, (x1, y1 - height)))
-    yield x1, y1
+            yield _at(x1, y, size_wh, room_wh)
+            yield _at(x2 - width, y, size_wh, room_wh)
 
 
-def _shared(spot: Region, taken: npt.NDArray[np.int_]) -> int:
-    """How many pixels of a spot are taken."""
-    low, high = np.maximum(taken[:, :2], spot[:2]), np.minimum(taken[:, 2:], spot[2:])
-    return int(np.maximum(high - low, 0).prod(axis=1).sum())
+def _freest(size_wh: Size, around: Region, room_wh: Size, occupied: Floats) -> list[Region]:
+    """The least covered place of a grid, of equal ones the nearest; none where no grid fits.
+
+    All places are looked at in one step: what two rectangles share is what their columns share
+    times what their rows do.
+    """
+    (width, height), (x1, y1, _, _) = size_wh, around
+    columns = np.arange(x1 % width, room_wh[0] - width + 1, width)
+    rows = np.arange(y1 % height, room_wh[1] - height + 1, height)
+    if columns.size == 0 or rows.size == 0:
+        return []
+    covered = _overlaps(columns, width, occupied[:, ::2]).T @ _overlaps(
+        rows, height, occupied[:, 1::2]
+    )
+    away = (columns[:, None] - x1) ** 2 + (rows - (y1 - height)) ** 2
+    best = np.where(covered == covered.min(), away, np.inf).argmin()
+    column, row = divmod(int(best), rows.size)
+    return [_at(int(columns[column]), int(rows[row]), size_wh, room_wh)]
+
+
+def _overlaps(starts: npt.NDArray[np.int_], length: int, spans: Floats) -> Floats:
+    """(N, M): how much each of N spans, (N, 2), shares with each of M of one length."""
+    low, high = np.maximum(spans[:, :1], starts), np.minimum(spans[:, 1:], starts + length)
+    return np.maximum(high - low, 0)
+
+
+def _shared(spot: Region, occupied: Floats) -> float:
+    """How many pixels of a spot are taken; those that are taken twice count twice."""
+    low, high = np.maximum(occupied[:, :2], spot[:2]), np.minimum(occupied[:, 2:], spot[2:])
+    return float(np.maximum(high - low, 0).prod(axis=1).sum())
 
 
 def paint_chip(picture: PIL.Image.Image, chip: Chip, region: Region, colour: RGB) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,29 @@ def test_places_lie_in_the_picture_and_are_clear_while_there_is_room(
             assert not covered[y1:y2, x1:x2].any()
         covered[y1:y2, x1:x2] = True
         taken.append(spot)
+
+
+def test_of_a_crowd_a_chip_goes_where_it_covers_the_least_and_then_to_the_nearest_place() -> None:
+    (width, height), room = (30, 12), (200, 100)
+    taken: list[tuple[int, int, int, int]] = []
+    covered = np.zeros((100, 200), int)
+    crowded = 0
+    for x1, y1 in np.random.default_rng(0).integers(0, (180, 80), (120, 2)).tolist():
+        spot = chips.place((width, height), (x1, y1, x1 + 20, y1 + 20), room, taken)
+        grid = [
+            (covered[y : y + height, x : x + width].sum(), math.dist((x, y), (x1, y1 - height)))
+            for x in range(x1 % width, room[0] - width + 1, width)
+            for y in range(y1 % height, room[1] - height + 1, height)
+        ]
+        shared = covered[spot[1] : spot[3], spot[0] : spot[2]].sum()
+        assert shared <= min(grid)[0]
+        beside = spot[1] in (y1 - height, y1, y1 + 20, y1 + 20 - height)
+        if not beside:
+            crowded += 1
+            assert (shared, math.dist(spot[:2], (x1, y1 - height))) == min(grid)
+        covered[spot[1] : spot[3], spot[0] : spot[2]] += 1
+        taken.append(spot)
+    assert crowded > 20
 
 
 def test_letters_shrink_before_a_label_is_given_up() -> None:
