@@ -142,10 +142,11 @@ def test_a_new_index_has_every_photo(library: Library) -> None:
 
 def test_nothing_is_embedded_twice(library: Library) -> None:
     library.run()
-    before = library.vectors()
-    embedded, summary = library.run()
+    before, manifest = library.vectors(), (library.out / "index.json").read_bytes()
+    embedded, summary = library.run(save_seconds=0)
     assert (embedded, summary.counts) == ([], counted(same=3))
     assert library.vectors() == before
+    assert (library.out / "index.json").read_bytes() == manifest  # which `clip.search` goes by
 
 
 def test_new_changed_and_deleted_photos_are_noticed(library: Library) -> None:

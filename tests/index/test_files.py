@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from visionweave import Embedding, JobError
-from visionweave.index import Space
+from visionweave.index import PhotoIndex, Space
 from visionweave.index.files import has_index
 from visionweave.index.writer import IndexWriter
 
@@ -77,3 +77,34 @@ def test_what_a_crash_left_is_no_files_of_others(
     for name in names:
         (tmp_path / name).touch()
     assert has_index(tmp_path) is there
+
+
+def reopened(folder: Path) -> IndexWriter:
+    return IndexWriter(folder, SPACE, PhotoIndex.open(folder))
+
+
+def test_an_index_without_changes_is_not_written_again(tmp_path: Path) -> None:
+    index = IndexWriter(tmp_path, SPACE, None)
+    add(index, "a/a.png", "a/b.png", "a/c.png")
+    index.commit(PHOTOS)
+    before = files(tmp_path)
+    (tmp_path / "photos-2.jsonl").touch()  # what a crash left
+    index = reopened(tmp_path)
+    for path, entry in list(index.entries.items()):
+        index.place(path, entry.bytes, entry.mtime_ns, entry.sha256)
+    index.commit(PHOTOS, tidy=True)
+    assert files(tmp_path) == before
+
+
+def test_every_change_of_an_index_is_written(tmp_path: Path) -> None:
+    index = IndexWriter(tmp_path, SPACE, None)
+    add(index, "a/a.png", "a/b.png", "a/c.png")
+    assert index.commit(PHOTOS).generation == 1
+    index.place("/photos/a/a.png", 1, 2, index.entries["/photos/a/a.png"].sha256)
+    assert index.commit(PHOTOS).generation == 2
+    index = reopened(tmp_path)
+    assert index.commit(PHOTOS / "a").root == "/photos/a"
+    del index.entries["/photos/a/a.png"], index.entries["/photos/a/b.png"]
+    assert index.commit(PHOTOS).generation == 4
+    assert reopened(tmp_path).commit(PHOTOS, tidy=True).generation == 5
+    assert [len(part.vectors) for part in PhotoIndex.open(tmp_path).parts] == [1]

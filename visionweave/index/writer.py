@@ -57,6 +57,8 @@ class IndexWriter:
         self._embedding = "" if before is None else before.manifest.embedding
         self._dimensions = 0 if before is None else before.manifest.dimensions
         self._generation = latest_generation(folder)
+        # What is on the disk. Pipelines that search go by its bytes: no new ones without a change.
+        self._written = None if before is None else (before.manifest, dict(self.entries))
         self._rows_of = {each.sha256: each.row for each in self.entries.values()}
         # Parts on the disk, rows in memory; replaced together, so that Ctrl-C parts them nowhere.
         self._held: tuple[list[Part], list[Rows]] = ([] if before is None else before.parts, [])
@@ -88,26 +90,40 @@ class IndexWriter:
         self.entries[path] = Entry(bytes, mtime_ns, sha256, self._rows_of[sha256], ctime_ns)
 
     def commit(self, common: Path, *, tidy: bool = False) -> Manifest:
-        """Write all changes; from then on, they are what readers see.
+        """Write all changes; from then on, they are what readers see. Without any, write nothing.
 
         Args:
             common: a folder that has the photos added below it. Names are relative to it, or to the
                 one that it shares with older photos.
             tidy: drop the rows of no photo, where they are more than half.
         """
-        self._generation += 1
+        root = self._root(common)
         live = np.unique([entry.row for entry in self.entries.values()]).astype(np.int64)
         parts, fresh = self._held
-        if tidy and 2 * len(live) < _count(parts) + len(fresh):
-            self._write_rows(0, live)
-            self._renumber(live)
-        elif fresh:
-            kept = sum(len(part.vectors) == PART_ROWS for part in parts)
-            self._write_rows(kept, np.arange(kept * PART_ROWS, _count(parts) + len(fresh)))
-        manifest = self._write_photos(self._root(common))
-        write_manifest(self._folder, manifest)
+        sparse = tidy and 2 * len(live) < _count(parts) + len(fresh)
+        manifest = None if sparse else self._as_written(root)
+        if manifest is None:
+            self._generation += 1
+            if sparse:
+                self._write_rows(0, live)
+                self._renumber(live)
+            elif fresh:
+                kept = sum(len(part.vectors) == PART_ROWS for part in parts)
+                self._write_rows(kept, np.arange(kept * PART_ROWS, _count(parts) + len(fresh)))
+            manifest = self._write_photos(root)
+            write_manifest(self._folder, manifest)
+            self._written = (manifest, dict(self.entries))
         remove_others(self._folder, manifest)
         return manifest
+
+    def _as_written(self, root: str) -> Manifest | None:
+        """What is on the disk; None where something has changed since it was written."""
+        parts, fresh = self._held
+        if fresh or self._written is None:
+            return None
+        manifest, entries = self._written
+        now = (root, tuple(part.file for part in parts), self.entries)
+        return manifest if (manifest.root, manifest.parts, entries) == now else None
 
     def _write_rows(self, kept: int, rows: npt.NDArray[np.int64]) -> None:
         """Keep the first `kept` parts, and write `rows` into new ones."""
