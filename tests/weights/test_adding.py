@@ -232,8 +232,12 @@ def test_which_file_it_is_must_be_clear(server: Server, store: Path, mine: Path)
         ("sam-vit-bb", {}, "is not listed; did you mean sam-vit-b?"),
         ("base", {"family": "clip"}, "base is the name of a profile; choose another"),
         ("sam-vit-b", {"family": "clip"}, "is listed already; its family cannot be changed here"),
-        ("../up", {"family": "clip"}, "adding ../up: this list of weights is wrong"),
-        ("own", {"family": "c l"}, "own.family: String should match"),
+        ("../up", {"family": "clip"}, "adding ../up: this does not fit into a list of weights"),
+        (
+            "own",
+            {"family": "c l"},
+            "own.family: expected a family of nodes, such as clip; got 'c l'",
+        ),
         ("own", {"family": "clip", "config": {"a": [None]}}, "adding own: this is not TOML"),
     ],
 )

@@ -46,6 +46,53 @@ def test_two_files_for_one_of_a_listed_checkpoint_are_refused(
     assert not (store / "two").exists()
 
 
+def test_files_of_one_name_can_be_given_names_of_their_own(
+    capsys: pytest.CaptureFixture[str], store: Path
+) -> None:
+    files = ["p/config.json", "q/config.json", "--file", "a.json", "--file", "b.json"]
+    code, err = run(capsys, "add", "mine", *files, "--family", "clip")
+    assert code == 0, err
+    assert [(store / "mine" / name).read_text() for name in ("a.json", "b.json")] == ["p", "q"]
+
+
+def test_a_file_can_be_said_to_be_one_of_a_listed_checkpoint(
+    capsys: pytest.CaptureFixture[str], store: Path
+) -> None:
+    (store / "weights.lock").write_text("""
+        [checkpoint.two]
+        family = "clip"
+        license = "MIT"
+        commercial = "yes"
+        files = [{ name = "config.json" }, { name = "model.bin" }]
+    """)
+    assert run(capsys, "add", "two", "p/config.json", "--file", "model.bin")[0] == 0
+    assert (store / "two/model.bin").read_text() == "p"
+    code, err = run(capsys, "add", "two", "p/config.json", "--file", "other.bin")
+    assert (code, "other.bin: which file of two is this?" in err) == (1, True)
+
+
+def test_a_folder_is_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    code, err = run(capsys, "add", "mine", "p", "--family", "clip")
+    assert (code, err) == (1, "error: p: this is a folder; give the files that are in it\n")
+
+
+def test_the_name_of_a_profile_accepts_no_licences(
+    capsys: pytest.CaptureFixture[str], store: Path
+) -> None:
+    (store / "weights.lock").write_text("""
+        [checkpoint.strict]
+        family = "sam"
+        license = "No Sale"
+        commercial = "no"
+        files = [{ name = "a.bin" }]
+        [profiles.own]
+        sam = "strict"
+    """)
+    code, err = run(capsys, "add", "own", "p/config.json", "--accept-license", "No Sale")
+    assert (code, "'own' is a profile, not a checkpoint" in err) == (1, True)
+    assert not (store / "licenses.json").exists()
+
+
 def test_a_store_that_cannot_be_made(
     capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -234,14 +234,25 @@ def test_add_accepts_a_licence(
     ("options", "message"),
     [
         (["--config", "architecture"], "--config architecture: expected KEY=VALUE"),
+        (["--config", "=5"], "--config =5: expected KEY=VALUE"),
         (
             ["--url", "http://x", "--url", "http://y", "--file", "a"],
-            "1 --file for 2 --url",
+            "1 --file for 2 files",
         ),
         (
             ["--url", "http://x", "--sha256", "a", "--sha256", "b"],
-            "2 --sha256 for 1 --url",
+            "2 --sha256 for 1 file; give",
         ),
+        (["a", "--url", "http://x"], "give files of this machine or --url, not both at once"),
+        (["a", "b", "--file", "c"], "1 --file for 2 files; give one for each"),
+        (["a", "--sha256", HASH], "--sha256 is the hash of a --url; files of this machine are"),
+        (["--url", "http://x", "--link"], "--link goes with files of this machine"),
+        (["a", "--trust"], "--trust is for what is fetched; files of this machine need it not"),
+        (["--trust"], "--trust without --url fetches a listed checkpoint; its family cannot be"),
+        (["a", "--family", "clap"], r"--family clap: there are no nodes of this family; did you m"),
+        (["a", "--accept-license", "MIT"], "there is no checkpoint 'own'"),
+        (["--url", "ftp://x/a", "--trust"], r"url: expected an address with .*; got 'ftp://x/a'"),
+        (["--url", "http://x/a", "--sha256", "ab"], "sha256.*: expected 64 of the digits 0-9 and"),
     ],
 )
 def test_add_with_options_that_do_not_fit(

@@ -94,7 +94,9 @@ def test_what_is_left_out_is_little() -> None:
         pytest.param(SMALLEST.replace("a.bin", "../a"), "'../a' is no plain", id="leaves folder"),
         pytest.param(SMALLEST.replace("a.bin", "/a"), "'/a' is no plain", id="absolute"),
         pytest.param(SMALLEST.replace("a.bin", ".a"), "'.a' is no plain", id="hidden"),
-        pytest.param(SMALLEST.replace("tiny", '"../x"'), "pattern", id="name leaves store"),
+        pytest.param(
+            SMALLEST.replace("tiny", '"../x"'), "expected a name of letters", id="name leaves store"
+        ),
         pytest.param(
             SMALLEST.replace('"a.bin"', '"a", sha256 = "abc"'), "files.0.sha256", id="short hash"
         ),

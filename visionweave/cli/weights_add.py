@@ -31,7 +31,7 @@ def add(
     ] = None,
     file_names: Annotated[
         list[str] | None,
-        typer.Option("--file", metavar="NAME", help="What to call each --url, in the same order."),
+        typer.Option("--file", metavar="NAME", help="What to call each file, in the same order."),
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Take what comes where no hash is known (first use).")
@@ -65,9 +65,9 @@ def add(
     visionweave weights add altclip --trust
     visionweave weights add my-clip model.safetensors --family clip -c architecture=ViT-B-32
     """
-    from visionweave.cli.weights_view import Downloads, accept_licenses, chosen
+    from visionweave.cli.weights_view import Downloads, accept_licenses
     from visionweave.weights.adding import add_files, add_urls, trust_listed
-    from visionweave.weights.lock import read_lock
+    from visionweave.weights.lookup import listed
 
     given = {
         "family": family,
@@ -79,17 +79,71 @@ def add(
         "config": _config(config) if config else None,
     }
     facts = {key: fact for key, fact in given.items() if fact is not None}
+    files, urls, names, hashes = files or [], urls or [], file_names or [], sha256 or []
+    _check_apart(files, urls, hashes, facts, trust=trust, link=link)
+    _check_count("--file", names, len(urls or files))
+    if family is not None:
+        _check_family(family)
     if accept_license:
-        accept_licenses(chosen([name], read_lock()), accept_license)
+        accept_licenses([listed(name)], accept_license)
     watcher = Downloads()
     if urls:
-        wanted = _wanted(urls, file_names or [], sha256 or [])
+        _check_count("--sha256", hashes, len(urls))
+        wanted = _wanted(urls, names, hashes)
         added = add_urls(name, wanted, facts, trust=trust, watcher=watcher)
-    elif trust and not files:
+    elif trust:
         added = trust_listed(name, watcher)
     else:
-        added = add_files(name, files or [], facts, link=link, watcher=watcher)
+        added = add_files(name, files, facts, names=names, link=link, watcher=watcher)
     _report(added, trust)
+
+
+def _check_apart(
+    files: list[Path],
+    urls: list[str],
+    hashes: list[str],
+    facts: dict[str, Any],
+    *,
+    trust: bool,
+    link: bool,
+) -> None:
+    """Refuse options that mean nothing together, rather than leave some out."""
+    from visionweave.errors import WeightsError
+
+    if files and urls:
+        raise WeightsError("give files of this machine or --url, not both at once")
+    if hashes and not urls:
+        raise WeightsError("--sha256 is the hash of a --url; files of this machine are hashed here")
+    if link and not files:
+        raise WeightsError("--link goes with files of this machine")
+    if trust and files:
+        raise WeightsError("--trust is for what is fetched; files of this machine need it not")
+    if trust and not urls and facts:
+        raise WeightsError(
+            f"--trust without --url fetches a listed checkpoint; its {', '.join(facts)} cannot be "
+            "changed here"
+        )
+
+
+def _check_count(option: str, given: list[str], wanted: int) -> None:
+    from visionweave.errors import WeightsError
+
+    if given and len(given) != wanted:
+        number = "1 file" if wanted == 1 else f"{wanted} files"
+        raise WeightsError(f"{len(given)} {option} for {number}; give one for each")
+
+
+def _check_family(family: str) -> None:
+    """Refuse a family that no node is of."""
+    from visionweave.errors import WeightsError, did_you_mean
+    from visionweave.registry import node_ids
+    from visionweave.weights.lock import read_lock
+
+    known = {id.partition(".")[0] for id in node_ids()}
+    known |= {each.family for each in read_lock().checkpoints.values()}
+    if family not in known:
+        hint = did_you_mean(family, known) or f"there are {', '.join(sorted(known))}"
+        raise WeightsError(f"--family {family}: there are no nodes of this family; {hint}")
 
 
 def _report(added: Checkpoint, trusted: bool) -> None:
@@ -108,16 +162,10 @@ def _report(added: Checkpoint, trusted: bool) -> None:
 
 
 def _wanted(urls: list[str], names: list[str], hashes: list[str]) -> list[WeightFile]:
-    from visionweave.errors import WeightsError
     from visionweave.weights.lock import WeightFile
 
-    for option, given in (("--file", names), ("--sha256", hashes)):
-        if given and len(given) != len(urls):
-            raise WeightsError(
-                f"there are {len(given)} {option} for {len(urls)} --url; give one for each"
-            )
     return [
-        WeightFile(names[i] if names else "", url, None, hashes[i] if hashes else None)
+        WeightFile(names[i] if names else "", url, None, hashes[i].lower() if hashes else None)
         for i, url in enumerate(urls)
     ]
 
@@ -131,7 +179,7 @@ def _config(pairs: list[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not equals:
+        if not equals or not key:
             raise WeightsError(f"--config {pair}: expected KEY=VALUE")
         try:
             config[key] = tomllib.loads(f"value = {value}")["value"]

@@ -41,6 +41,7 @@ def add_files(
     paths: Sequence[Path],
     facts: Mapping[str, Any] | None = None,
     *,
+    names: Sequence[str] = (),
     link: bool = False,
     watcher: Watcher | None = None,
 ) -> Checkpoint:
@@ -55,6 +56,7 @@ def add_files(
         paths: its files, or some of them. Files of a listed checkpoint must have its names, unless
             there is one on both sides.
         facts: for one that is not listed: `family`, and what else `Checkpoint` holds.
+        names: what each file is called in the checkpoint; if not given, as it is called here.
         link: link the files into the store instead of copying them. A link shares its bytes with
             the original, so that a change of one is a change of both.
         watcher: told how it goes.
@@ -69,11 +71,20 @@ def add_files(
             "listed checkpoint whose hash is not known yet, --trust"
         )
     for path in paths:
+        if path.is_dir():
+            raise WeightsError(f"{path}: this is a folder; give the files that are in it")
         if not path.is_file():
             raise WeightsError(f"{path}: there is no such file")
-    files = [WeightFile(path.name, "", path.stat().st_size, None) for path in paths]
+    called = names or [path.name for path in paths]
+    files = [
+        WeightFile(own, "", path.stat().st_size, None)
+        for own, path in zip(called, paths, strict=True)
+    ]
     entry, is_new = _entry(name, files, facts or {})
-    pairs = list(zip(entry.files, paths, strict=True)) if is_new else _match(entry, paths)
+    if is_new:
+        pairs = list(zip(entry.files, paths, strict=True))
+    else:
+        pairs = _match(entry, paths, [Path(each) for each in names])
     hashes = {file.name: _take(entry, file, path, link, watcher) for file, path in pairs}
     return _write_down(entry, hashes, is_new)
 
@@ -169,15 +180,17 @@ def _check_unlike(name: str, files: Sequence[WeightFile]) -> None:
         if names.count(each) > 1:
             raise WeightsError(
                 f"{name}: {names.count(each)} of the files given are called {each} in the store; "
-                "give each a name of its own"
+                "give each a name of its own with --file"
             )
 
 
-def _match(entry: Checkpoint, paths: Sequence[Path]) -> list[tuple[WeightFile, Path]]:
-    """Find out which listed file each path is."""
-    if len(paths) == len(entry.files) == 1:
+def _match(
+    entry: Checkpoint, paths: Sequence[Path], names: Sequence[Path]
+) -> list[tuple[WeightFile, Path]]:
+    """Find out which listed file each path is, by its name among `names` where there are some."""
+    if len(paths) == len(entry.files) == 1 and not names:
         return [(entry.files[0], paths[0])]
-    files = [_listed_file(entry, path) for path in paths]
+    files = [_listed_file(entry, path) for path in names or paths]
     _check_unlike(entry.name, files)
     return list(zip(files, paths, strict=True))
 
@@ -191,7 +204,9 @@ def _listed_file(entry: Checkpoint, path: Path) -> WeightFile:
     if len(same_name) == 1:
         return same_name[0]
     names = ", ".join(file.name for file in entry.files)
-    raise WeightsError(f"{path}: which file of {entry.name} is this? Its files are {names}")
+    raise WeightsError(
+        f"{path}: which file of {entry.name} is this? Its files are {names}; say it with --file"
+    )
 
 
 def _take(entry: Checkpoint, file: WeightFile, source: Path, link: bool, watcher: Watcher) -> str:

@@ -174,8 +174,12 @@ def parse_lock(text: str, where: str) -> Lock:
     except tomllib.TOMLDecodeError as error:
         raise WeightsError(f"{where}: this is not TOML: {error}") from None
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise WeightsError("\n".join([f"{where}: this list of weights is wrong", *lines])) from None
+        lines = [
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
+        what = f"{where}: this does not fit into a list of weights"
+        raise WeightsError("\n".join([what, *lines])) from None
     checkpoints = {name: _checkpoint(name, entry) for name, entry in table.checkpoint.items()}
     return Lock(checkpoints, table.profiles)
 
@@ -202,6 +206,17 @@ def _safe_path(name: str) -> str:
     return name
 
 
+def _like(pattern: str, expected: str) -> AfterValidator:
+    """A check of a text, with a message in plain words."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"expected {expected}; got {text!r}")
+        return text
+
+    return AfterValidator(check)
+
+
 def _plain(config: dict[str, Any]) -> dict[str, Any]:
     if not is_plain(config):
         raise ValueError("only text, numbers, booleans, lists and tables")
@@ -214,9 +229,9 @@ class _Strict(BaseModel):
 
 class _File(_Strict):
     name: Annotated[str, AfterValidator(_safe_path)]
-    url: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    url: Annotated[str, _like(r"(https?://.+)?", "an address with http:// or https://")] = ""
     bytes: Annotated[int, Field(ge=0)] | None = None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, _like(r"[0-9a-f]{64}", "64 of the digits 0-9 and a-f")] | None = None
 
 
 def _unlike(files: list[_File]) -> list[_File]:
@@ -228,7 +243,7 @@ def _unlike(files: list[_File]) -> list[_File]:
 
 
 class _Entry(_Strict):
-    family: Annotated[str, Field(pattern=r"^\w+$")]
+    family: Annotated[str, _like(r"\w+", "a family of nodes, such as clip")]
     source: str = ""
     revision: str = ""
     files: Annotated[list[_File], Field(min_length=1), AfterValidator(_unlike)]
@@ -241,6 +256,9 @@ class _Entry(_Strict):
     shipped: bool = False
 
 
+_Name = Annotated[str, _like(r"\w[\w.+-]*", "a name of letters, digits and . + - _")]
+
+
 class _Table(_Strict):
-    checkpoint: dict[Annotated[str, Field(pattern=r"^\w[\w.+-]*$")], _Entry] = {}
+    checkpoint: dict[_Name, _Entry] = {}
     profiles: dict[str, dict[str, str]] = {}
