@@ -54,6 +54,19 @@ def test_the_whole_table(job: JobFolder) -> None:
     assert exported.notes == {"photos without objects": 1}
 
 
+def test_line_ends_in_names_break_no_row(job: JobFolder) -> None:
+    names = ["a\rb.png", "c\nd.png", "e\r\n"]
+    for name in names:
+        job.add("f.png", boxes=make_boxes(1))
+        job.line(name, "ok", {"boxes": "f/boxes.json"})
+    job.line("f.png", "gone", {})
+    data = export_job(job.out, "csv").path.read_bytes().decode()
+    assert [row["photo"] for row in csv.DictReader(io.StringIO(data, newline=""))] == names
+    assert data.startswith("photo,object,label,score,x1,y1,x2,y2,area,flags\n")
+    assert data.endswith("\n")
+    assert not data.endswith("\r\n")
+
+
 def test_the_area_of_a_box_stands_in_for_that_of_a_mask(job: JobFolder) -> None:
     job.add("a.png", boxes=Boxes([[1, 2, 3.5, 4]], (48, 64)))
     (row,) = csv.DictReader(io.StringIO(export_job(job.out, "csv").path.read_text()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from visionweave.exports.results import Output
 from visionweave.exports.task import Task
@@ -30,10 +30,23 @@ def write_csv(task: Task) -> None:
     task.used.update(output.name for output in parts)
     with task.place.open(NAME) as file:
         text = io.TextIOWrapper(file, "utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(_Lines(text), lineterminator="\r\n")
         writer.writerow([*COLUMNS, *(output.name for output in parts)])
         writer.writerows(_rows(task, parts))
         text.detach()  # which flushes; the file is closed by who opened it
+
+
+class _Lines:
+    """What a table is written to: a line ends with a newline alone.
+
+    A writer quotes the letters of its line ends only, and readers take a bare return for one, too.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def _rows(task: Task, parts: Sequence[Output]) -> Iterator[list[Any]]:
