@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
+import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
@@ -126,6 +128,21 @@ def test_no_photo_has_the_file_of_another(job: JobFolder) -> None:
     files = [f"{name}.json" for name in names[:4]] + ["y.json", "export.png.json"]
     assert [len(read(path / file)["shapes"]) for file in files] == [0, 1, 2, 3, 4, 5]
     assert [read(path / file)["imagePath"].rpartition("/")[2] for file in files] == names
+
+
+def test_a_path_that_is_no_unicode_leads_to_the_photo(job: JobFolder) -> None:
+    strange = os.fsdecode(b"caf\xe9 \xe4\xbd\xa0.png")
+    try:
+        photo = job.photo(strange)
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    job.add("cafe.png", boxes=make_boxes(1))
+    job.line("cafe.png", "ok", {"boxes": "cafe/boxes.json"}, path=str(photo))
+    exported = export_job(job.out, "labelme")
+    assert (exported.path / read(exported.path / "cafe.json")["imagePath"]).samefile(photo)
+    assert exported.notes == {
+        "photos whose path is no Unicode: LabelMe can read it from imagePath, others may not": 1
+    }
 
 
 def test_photos_come_along_beside_their_files(job: JobFolder) -> None:

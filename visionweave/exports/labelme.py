@@ -30,6 +30,8 @@ VERSION = "5.5.0"
 
 EMPTY = "objects left out, as their mask has no pixel"
 
+NO_UNICODE = "photos whose path is no Unicode: LabelMe can read it from imagePath, others may not"
+
 
 def write_labelme(task: Task) -> None:
     """Write the objects of each photo as LabelMe's JSON.
@@ -50,7 +52,9 @@ def write_labelme(task: Task) -> None:
             "imageHeight": height,
             "imageWidth": width,
         }
-        task.place.write(name, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+        text = json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+        # A path that is no Unicode has surrogates; these become JSON's escapes.
+        task.place.write(name, text.encode("utf-8", "backslashreplace"))
         task.bring(photo, photo.name)
 
 
@@ -72,7 +76,9 @@ def _image_path(task: Task, photo: PhotoObjects, name: str) -> str:
     if photo.path is None or task.options.photos != "none":
         return Path(photo.name).name
     folder = Path(os.path.abspath(task.place.path / name)).parent  # noqa: PTH100 - no resolve()
-    return Path(os.path.relpath(photo.path, folder)).as_posix()
+    path = Path(os.path.relpath(photo.path, folder)).as_posix()
+    task.notes[NO_UNICODE] += path != path.encode("utf-8", "replace").decode()
+    return path
 
 
 def _shapes(task: Task, photo: PhotoObjects, each: PhotoObject) -> list[dict[str, Any]]:
