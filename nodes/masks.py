@@ -76,7 +76,7 @@ class Filter(Node):
         return np.asarray(good & (areas >= self.min_area) & (areas <= self.max_area))
 
 
-@node("masks.dedupe")
+@node("masks.dedupe", version=2)
 class Dedupe(Node):
     """Keep each object once, though it was found twice, under two labels or in two boxes.
 
@@ -137,11 +137,13 @@ class Dedupe(Node):
         one, other = areas[:, None], areas[None, :]
         labels = np.array(masks.boxes.labels, object)
         same_label = labels[:, None] == labels[None, :]
-        found = shared >= self.iou * (one + other - shared)
+        # Shares, not pixels: .55 * 100 is more than 55. Two empty masks share 0 of 1.
+        found = shared / np.maximum(one + other - shared, 1) >= self.iou
         if self.containment is not None:
             smaller, larger = np.minimum(one, other), np.maximum(one, other)
-            inside = shared >= self.containment * smaller
-            part = self.keep_parts & (smaller < self.part_ratio * larger) & ~same_label
+            inside = shared / np.maximum(smaller, 1) >= self.containment
+            part = self.keep_parts & (smaller / np.maximum(larger, 1) < self.part_ratio)
+            part &= ~same_label
             found |= inside & ~part
         found &= shared > 0
         np.fill_diagonal(found, False)
@@ -155,7 +157,7 @@ def _also(boxes: Boxes, best: int, losers: npt.NDArray[np.intp]) -> tuple[str, .
     return tuple(dict.fromkeys([*boxes.flags[best], *remarks]))
 
 
-@node("masks.clean")
+@node("masks.clean", version=2)
 class Clean(Node):
     """Fill small holes in masks and remove specks beside them.
 
@@ -207,8 +209,8 @@ class Clean(Node):
         holes, sizes = _holes(mask)
         # One measure for both, which no filling changes: so cleaning twice is cleaning once.
         outline = int(mask.sum() + sizes.sum())
-        mask = mask | (sizes <= self.max_hole * outline)[holes] & (holes > 0)
-        return _without_specks(mask, self.max_speck * outline, self.largest_only)
+        mask = mask | (sizes / outline <= self.max_hole)[holes] & (holes > 0)
+        return _without_specks(mask, self.max_speck, outline, self.largest_only)
 
 
 def _smooth(mask: Mask, radius: float) -> Mask:
@@ -230,13 +232,13 @@ def _holes(mask: Mask) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     return parts[1:-1, 1:-1], sizes
 
 
-def _without_specks(mask: Mask, largest: float, largest_only: bool) -> Mask:
-    """Drop the parts of up to `largest` pixels, or all, but not the largest of them."""
+def _without_specks(mask: Mask, most: float, outline: int, largest_only: bool) -> Mask:
+    """Drop the parts of up to `most` of the outline, or all, but not the largest of them."""
     from skimage.measure import label
 
     parts = label(mask, connectivity=2)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    stays = np.zeros_like(mask, shape=sizes.shape) if largest_only else sizes > largest
+    stays = np.zeros_like(mask, shape=sizes.shape) if largest_only else sizes / outline > most
     stays[sizes.argmax()] = True
     return np.asarray(stays[parts])

@@ -88,6 +88,7 @@ def test_filter(settings: dict[str, object], kept: list[int]) -> None:
 
 
 CUP, MUG = block(0, 0, 10, 10), block(0, 0, 10, 9)  # 90 of 100 pixels are shared
+LINE, PIECE = block(0, 0, 20, 1), block(0, 0, 11, 1)  # 11 of 20; .55 * 20 is a little more
 BODY, HAT, COAT = block(0, 0, 10, 10), block(0, 0, 10, 3), block(0, 0, 10, 6)
 
 
@@ -105,6 +106,13 @@ BODY, HAT, COAT = block(0, 0, 10, 10), block(0, 0, 10, 3), block(0, 0, 10, 6)
         pytest.param(
             [CUP, MUG], "cm", [1, 1], {"iou": 0.91, "containment": None}, [0, 1], id="below it"
         ),
+        pytest.param(
+            [LINE, PIECE], "lp", [1, 1], {"iou": 0.55, "containment": None}, [0], id="exactly .55"
+        ),
+        pytest.param(
+            [LINE, block(0, 0, 11, 10)], "aa", [1, 1], {"containment": 0.55}, [1], id=".55 inside"
+        ),
+        pytest.param([LINE, PIECE], "lp", [1, 1], {"part_ratio": 0.55}, [0], id="a part of .55"),
         pytest.param([BODY, HAT], "bh", [0.5, 0.9], {}, [0, 1], id="a part stays with its whole"),
         pytest.param([BODY, HAT], "bb", [0.5, 0.9], {}, [1], id="a part has a label of its own"),
         pytest.param([BODY, COAT], "bc", [0.9, 0.5], {}, [0], id="too large to be a part"),
@@ -256,6 +264,10 @@ PITTED = """
             "##### #...# #.#.# #...# #####", {"max_speck": 0.1}, "##### #...# #...# #...# #####",
             id="a speck in a hole goes",
         ),
+        pytest.param(  # 1 / 49 * 49 is a little less than 1
+            f"{3 * '####### '}###.### {3 * '####### '}", {"max_hole": 1 / 49}, 7 * "####### ",
+            id="a hole of exactly the share",
+        ),
         pytest.param("... ...", {"largest_only": True, "smooth": 1}, "... ...", id="empty"),
         pytest.param("### ###", {"smooth": 2}, "### ###", id="smooth up to the photo's border"),
         pytest.param("..... #####", {"smooth": 0.5}, "..... #####", id="a straight edge"),
@@ -313,7 +325,7 @@ def test_specks_go_and_the_largest_part_stays(mask: Array, max_speck: float) -> 
     for part in parts(mask):
         stays = any((part == other).all() for other in left)
         assert stays or not (part & cleaned).any()
-        if part.sum() > max_speck * outline:
+        if part.sum() / outline > max_speck:
             assert stays
         elif part.sum() < largest:
             assert not stays
@@ -328,7 +340,7 @@ def test_holes_are_filled_whole_and_nothing_else_changes(mask: Array, max_hole: 
     expected = np.pad(mask, 1)
     for number in set(np.unique(background)) - {0, background[0, 0]}:
         hole = background == number
-        if hole.sum() <= max_hole * outline:
+        if hole.sum() / outline <= max_hole:
             expected |= hole
     np.testing.assert_array_equal(cleaned, expected[1:-1, 1:-1])
 
