@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated
 
 import numpy as np
@@ -50,7 +51,7 @@ SYNONYMS = {
 """Two names of one thing, so that it is not found twice. Phrases as a whole, singular."""
 
 
-@node("tags.clean")
+@node("tags.clean", version=2)
 class Clean(Node):
     """Turn tags into phrases for a detector: plain, singular, and each thing once.
 
@@ -109,8 +110,23 @@ class Clean(Node):
 
 
 def plain(phrase: str) -> str:
-    """Lower case, single spaces, no punctuation around it."""
-    return " ".join(phrase.lower().split()).strip(" .,;:!?\"'")
+    """Lower case, single spaces, no punctuation around it; but "c#", "100%" and "crane (bird)"."""
+    words = " ".join(phrase.lower().split())
+    around = {char for char in words if unicodedata.category(char).startswith("P")}
+    bare = words.strip(" " + "".join(around - MEANT))
+    for opening, closing in BRACKETS:
+        if opening in words and opening not in bare.partition(closing)[0] and closing in bare:
+            bare = opening + bare
+        if closing in words and closing not in bare.rpartition(opening)[2] and opening in bare:
+            bare += closing
+    return bare
+
+
+MEANT = frozenset("#%&@")
+"""Punctuation by Unicode, which is a part of the words that it stands at."""
+
+BRACKETS = ("()", "[]", "{}", "\uff08\uff09")
+"""One of a pair stays where the other is within the phrase."""
 
 
 PREPOSITION = re.compile(
