@@ -131,7 +131,7 @@ def explain(
     receipt = read_receipt(out / "run.json")
     about = receipt["pipeline"]
     now = read_pipeline(
-        pipeline or about["name"],
+        pipeline or _that_ran(about["name"]),
         profile or about["profile"],
         about["changes"] | read_changes(settings),
     )
@@ -143,3 +143,16 @@ def explain(
         print(line)
     hashes.close()
     return 0
+
+
+def _that_ran(name: str) -> str:
+    """The pipeline of a job, as it was named then, if it is found by that name from here."""
+    from visionweave.errors import JobError
+    from visionweave.pipeline import ready_pipelines
+
+    if name not in ready_pipelines() and not Path(name).exists():
+        raise JobError(
+            f"the job's pipeline {name!r} is not found from here; go to the folder where the job "
+            "was started, or name the pipeline: --pipeline FILE"
+        )
+    return name
