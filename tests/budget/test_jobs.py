@@ -183,7 +183,7 @@ def test_a_job_that_was_killed_goes_on_and_does_no_stage_again(
 
 def test_a_job_without_a_budget_takes_away_what_waits(folder: Path, calls: Path) -> None:
     (folder / "out/.stages/1").mkdir(parents=True)
-    (folder / "out/run.json").write_text("{}")
+    (folder / "out/run.json").write_text('{"form": 1, "pipeline": {}}')
     run(folder, "out", None)
     assert not (folder / "out/.stages").exists()
 

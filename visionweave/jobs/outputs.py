@@ -26,12 +26,12 @@ Files = str | list["Files"]
 def name_files(result: Result, folder: str) -> tuple[dict[str, Files], dict[str, Value]]:
     """Name the files of what came of one photo.
 
+    At the top of the job's folder, "_" goes after the name of an output whose file would be one of
+    the job's own.
+
     Args:
         result: what came of it.
         folder: the photo's folder below the job's; "" for that itself.
-
-    At the top of the job's folder, "_" goes after the name of an output whose file would be one of
-    the job's own.
 
     Returns:
         For each output, the path of its file below the job's folder, or (nested) lists of paths;

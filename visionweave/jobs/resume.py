@@ -133,11 +133,14 @@ def with_known_names(photos: Sequence[Photo], out: Path) -> Sequence[Photo]:
     that of another photo now gets the new one.
     """
     names = {photo.name for photo in photos}
-    paths = {
-        line["photo"]: line["path"]
-        for line, _ in read_lines(out / "items.jsonl")
-        if line["photo"] not in names and line.get("path") and line.get("status") in DONE
-    }
+    try:
+        paths = {
+            line["photo"]: line["path"]
+            for line, _ in read_lines(out / "items.jsonl")
+            if line["photo"] not in names and line.get("path") and line.get("status") in DONE
+        }
+    except OSError:  # which the job will run into, too, and explain
+        return photos
     if not paths:
         return photos
     known = {path: name for name, path in paths.items()}
