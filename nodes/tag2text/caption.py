@@ -26,13 +26,13 @@ __all__ = ["Caption", "FromCaption"]
 Ids = npt.NDArray[np.int64]
 
 
-@node("tag2text.caption", paper=PAPERS, license="Apache-2.0")
+@node("tag2text.caption", version=2, paper=PAPERS, license="Apache-2.0")
 class Caption(Recogniser):
     """Describe a photo in a sentence, guided by tags.
 
     Tag2Text writes about the tags that it is given; without any it finds its own. It reads so many
-    as fit into `tag_tokens`, each whole, the best by score. Words that low precision makes nearly
-    equal may change places.
+    as fit into `tag_tokens`, each whole, the best by score; one that is too long is left out. Words
+    that low precision makes nearly equal may change places.
 
     Settings:
         model: a profile or a checkpoint of Tag2Text.

@@ -72,10 +72,9 @@ class Tokens:
         room = length - 2
         for place in np.argsort(-tags.scores, kind="stable").tolist():
             need = len(words[place]) + (len(bar) if kept else 0)
-            if need > room:
-                break
-            kept.add(place)
-            room -= need
+            if need <= room:
+                kept.add(place)
+                room -= need
         ids = [self.begin_tags]
         for place in sorted(kept):
             ids += [*(bar if len(ids) > 1 else []), *words[place]]

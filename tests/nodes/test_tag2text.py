@@ -553,7 +553,11 @@ GUIDES = [
     pytest.param(["cat"], [1.0], 6, "[ENC] cat [SEP]", id="one"),
     pytest.param(["cat", "red dogs"], [0.1, 0.9], 9, "[ENC] cat | red dog ##s [SEP]", id="all fit"),
     pytest.param(["cat", "dog", "red"], [0.5, 0.9, 0.8], 5, "[ENC] dog | red [SEP]", id="best fit"),
-    pytest.param(["cat", "red dogs"], [0.1, 0.9], 4, "[ENC] [SEP]", id="none in half"),
+    pytest.param(["red dogs"], [0.9], 4, "[ENC] [SEP]", id="none in half"),
+    pytest.param(["cat", "red dogs"], [0.1, 0.9], 4, "[ENC] cat [SEP]", id="best too long"),
+    pytest.param(
+        ["cat", "red dogs", "red"], [0.1, 0.8, 0.9], 6, "[ENC] cat | red [SEP]", id="one too long"
+    ),
     pytest.param(["cat", "dog"], [0.5, 0.5], 4, "[ENC] cat [SEP]", id="of equal ones the first"),
 ]
 
