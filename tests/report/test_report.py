@@ -230,6 +230,17 @@ def test_only_failures_of_the_run_that_counts_are_listed(make_job: MakeJob) -> N
     assert [each["message"] for each in job_of(report)["failures"]] == ["new"]
 
 
+def test_a_photo_that_cannot_be_read_any_more_is_listed_beside_its_results(
+    make_job: MakeJob,
+) -> None:
+    failures = [{"step": "photo", "message": "the disk is away", "run": 2}]
+    out = make_job({"a.jpg": {}}, failures={"a.jpg": failures})
+    (line,) = (out / "items.jsonl").read_text().splitlines()
+    (out / "items.jsonl").write_text(json.dumps(json.loads(line) | {"unread": 2}) + "\n")
+    report = build_report(out).page.parent
+    assert [each["message"] for each in job_of(report)["failures"]] == ["the disk is away"]
+
+
 NAMES = [
     'it\'s "quoted".jpg',
     "<script>alert(1)<.jpg",

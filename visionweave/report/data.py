@@ -87,7 +87,9 @@ def read_job(out: Path) -> JobData:
 
 
 def _item(found: dict[str, Any], line: bytes, failures: list[dict[str, Any]]) -> Item:
-    standing = [each for each in failures if each.get("run") == found.get("run")]
+    # The results may be of one run, and that the photo cannot be read now of a later one.
+    runs = {found.get("run"), found.get("unread") or found.get("run")}
+    standing = [each for each in failures if each.get("run") in runs]
     outputs = found.get("outputs") or {}
     path = found.get("path")
     key = hashlib.sha256(line + json.dumps(standing, sort_keys=True).encode())
