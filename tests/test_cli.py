@@ -173,7 +173,7 @@ def test_check_reports_every_file(capsys: pytest.CaptureFixture[str], here: Path
     (here / "bad.yaml").write_text("visionweave: 2\nsteps: {}\noutputs: []\n")
     code, out, err = run(capsys, "check", "thumbnails", "bad.yaml", "split-objects")
     assert code == 1
-    assert "thumbnails: good, 1 steps, hash " in out
+    assert "thumbnails: good, 1 step, hash " in out
     assert "  takes photo: Image\n  gives masks: Masks, cutouts: list[Cutout]\n" in out
     assert err.startswith("bad.yaml:1: this version of the format is unknown\n")
 
@@ -251,6 +251,7 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str], command: st
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert f"\n  visionweave {command}" in out
+    assert "[[" not in out
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def test_photos_that_are_left_out_are_counted(
     job.line("c.png", "writing", {})
     assert run(capsys, "export", str(job.out), "-f", "csv", "--to", str(job.root / "x.csv")) == (
         0,
-        f"2 objects of 1 photos in {job.root / 'x.csv'}\n",
+        f"2 objects of 1 photo in {job.root / 'x.csv'}\n",
         "note: photos left out (failed): 1\nnote: photos left out (unfinished): 1\n",
     )
 

@@ -93,6 +93,12 @@ def test_the_name_of_a_profile_accepts_no_licences(
     assert not (store / "licenses.json").exists()
 
 
+def test_terms_that_are_not_stated_are_said_to_be_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "add", "mine", "p/config.json", "--family", "clip")[0] == 0
+    assert main(["weights", "list", "clip"]) == 0
+    assert "not stated (conditional): its terms are not stated\n" in capsys.readouterr().out
+
+
 def test_a_store_that_cannot_be_made(
     capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,7 +152,7 @@ def test_a_file_that_no_disk_could_hold(
         handler.head(200, 10**18)
 
     server.answers("/weights.bin", boast)
-    with pytest.raises(WeightsError, match=r"the disk has no room for another 1000000000\.0 GB"):
+    with pytest.raises(WeightsError, match=r"no room for another 1000000000\.0 GB.* another disk$"):
         fetch(WeightFile(file.name, file.url, 10**18, HASH), path, notes, SOON)
 
 
@@ -163,7 +163,7 @@ def test_a_disk_that_becomes_full_on_the_way(file: WeightFile, path: Path, notes
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
-        with pytest.raises(WeightsError, match=r"no room\. Make some, or set VISIONWEAVE_WEIGHTS"):
+        with pytest.raises(WeightsError, match=r"no room\. Make some, .* What came is kept"):
             fetch(file, path, notes, SOON)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

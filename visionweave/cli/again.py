@@ -22,7 +22,7 @@ def retry(
     out: Out,
     photos: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PHOTOS]...", help="Some photos, by name or path; else all."),
+        typer.Argument(metavar="PHOTOS", help="Some photos, by name or path; else all."),
     ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compute everything; keep no results of models.")
@@ -90,7 +90,7 @@ def explain(
     out: Out,
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A photo, by name or path.")],
     step: Annotated[
-        str | None, typer.Argument(metavar="[STEP]", help="A step, with those that it needs.")
+        str | None, typer.Argument(metavar="STEP", help="A step, with those that it needs.")
     ] = None,
     pipeline: Annotated[
         str | None,

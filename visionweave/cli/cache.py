@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from visionweave.cli.words import counted
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -24,7 +26,7 @@ def info() -> None:
     with Cache() as cache:
         found = cache.results.info()
     print(
-        f"{found.folder}: {found.results} results, {size_text(found.bytes)} "
+        f"{found.folder}: {counted(found.results, 'result')}, {size_text(found.bytes)} "
         f"of at most {size_text(found.limit)}"
     )
 
@@ -37,4 +39,5 @@ def clear() -> None:
 
     with Cache() as cache:
         before = cache.results.clear()
-    print(f"removed {before.results} results, {size_text(before.bytes)}, from {before.folder}")
+    results = counted(before.results, "result")
+    print(f"removed {results}, {size_text(before.bytes)}, from {before.folder}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from visionweave.cli.words import counted
+
 if TYPE_CHECKING:
     from visionweave.exports import Exported
 
@@ -86,7 +88,8 @@ def export(
 
 def _report(exported: Exported, format: str) -> None:
     """Say what was written, and what was not."""
-    print(f"{exported.count} {exported.what} of {exported.photos} photos in {exported.path}")
+    photos = counted(exported.photos, "photo")
+    print(f"{exported.count} {exported.what} of {photos} in {exported.path}")
     for why, count in exported.left_out.items():
         print(f"note: photos left out ({why}): {count}", file=sys.stderr)
     for text, count in exported.notes.items():

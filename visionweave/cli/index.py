@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visionweave.cli.megapixels import MaxMegapixels, allow_photos
+from visionweave.cli.words import counted
 
 if TYPE_CHECKING:
     from visionweave.index import IndexSummary, Space
@@ -31,7 +32,7 @@ SHOWN = 10
 def index(
     photos: Annotated[
         list[str],
-        typer.Argument(metavar="PHOTOS...", help="Files, folders (with all below), patterns."),
+        typer.Argument(metavar="PHOTOS", help="Files, folders (with all below), patterns."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the index.")] = Path(
         "library.vwindex"
@@ -140,7 +141,7 @@ def _report(out: Path, summary: IndexSummary) -> None:
         parts.append(f"{len(summary.failures)} failed")
     state = "interrupted; " if summary.interrupted else ""
     print(
-        f"{state}{summary.photos} photos in {out} after {summary.seconds:.1f} s: "
+        f"{state}{counted(summary.photos, 'photo')} in {out} after {summary.seconds:.1f} s: "
         f"{', '.join(parts) or 'nothing done'}",
         file=sys.stderr,
     )

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from visionweave.cli.words import counted
+
 __all__ = ["check", "nodes", "pipelines", "schema", "show"]
 
 Format = Literal["text", "mermaid", "svg", "yaml", "python", "json"]
@@ -19,7 +21,7 @@ Name = Annotated[str, typer.Argument(metavar="PIPELINE", help="A ready pipeline 
 
 def check(
     names: Annotated[
-        list[str], typer.Argument(metavar="PIPELINE...", help="Ready pipelines or YAML files.")
+        list[str], typer.Argument(metavar="PIPELINE", help="Ready pipelines or YAML files.")
     ],
 ) -> int:
     """Find every mistake in pipelines, without running them.
@@ -44,7 +46,9 @@ def check(
             continue
         inputs = ", ".join(f"{key}: {each.type}" for key, each in pipeline.inputs.items())
         outputs = ", ".join(f"{key}: {flow}" for key, flow in pipeline.outputs.items())
-        print(f"{name}: good, {len(pipeline.graph.steps)} steps, hash {pipeline.hash[:12]}")
+        print(
+            f"{name}: good, {counted(len(pipeline.graph.steps), 'step')}, hash {pipeline.hash[:12]}"
+        )
         print(f"  takes {inputs}")
         print(f"  gives {outputs}")
     return 1 if bad else 0
@@ -83,7 +87,7 @@ def show(
 
 def nodes(
     id: Annotated[
-        str | None, typer.Argument(metavar="[NODE]", help="Show all there is to know of one node.")
+        str | None, typer.Argument(metavar="NODE", help="Show all there is to know of one node.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
@@ -114,7 +118,7 @@ def nodes(
 
 def pipelines(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Print this one's YAML.")
+        str | None, typer.Argument(metavar="NAME", help="Print this one's YAML.")
     ] = None,
 ) -> None:
     """List the ready pipelines, or print one.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visionweave.cli.words import counted
+
 if TYPE_CHECKING:
     from visionweave.report import Report
 
@@ -64,9 +66,10 @@ def report(
 
 def _say(made: Report, seconds: float) -> None:
     kept = f", {made.kept} unchanged" if made.kept else ""
-    print(f"{made.photos} photos{kept}, {seconds:.1f} s", file=sys.stderr)
+    print(f"{counted(made.photos, 'photo')}{kept}, {seconds:.1f} s", file=sys.stderr)
     if made.gone:
         print(
-            f"{made.gone} photos are not where they were; their results are shown without them",
+            f"photos that are not where they were: {made.gone}; their results are shown without "
+            "them",
             file=sys.stderr,
         )

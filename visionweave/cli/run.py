@@ -23,7 +23,7 @@ def run(
     ] = None,
     photos: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PHOTOS]...", help="Files, folders (with all below), patterns."),
+        typer.Argument(metavar="PHOTOS", help="Files, folders (with all below), patterns."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the results.")] = Path(
         "out"

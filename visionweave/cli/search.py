@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visionweave.cli.megapixels import MaxMegapixels, allow_photos
+from visionweave.cli.words import counted
 
 if TYPE_CHECKING:
     from visionweave.index import Match, PhotoIndex, Query
@@ -23,7 +24,7 @@ SUFFIX = ".vwindex"
 def search(
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `visionweave index`.")],
     text: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="What the photos show, in words.")
+        str | None, typer.Argument(metavar="TEXT", help="What the photos show, in words.")
     ] = None,
     image: Annotated[
         Path | None, typer.Option("--image", "-i", help="A picture that the photos are like.")
@@ -131,7 +132,7 @@ def _draw(sheet: Path, found: list[Match]) -> None:
     data = io.BytesIO()
     contact_sheet(found).save(data, PIL.Image.registered_extensions()[sheet.suffix.lower()])
     write_atomic(sheet, data.getvalue())
-    print(f"{len(found)} photos drawn into {sheet}", file=sys.stderr)
+    print(f"{counted(len(found), 'photo')} drawn into {sheet}", file=sys.stderr)
 
 
 def _print_json(
@@ -157,7 +158,7 @@ def _print_table(photos: PhotoIndex, found: list[Match]) -> None:
     for rank, each in enumerate(found, 1):
         print(f"{rank:>4} {each.score:>6.3f}  {each.photo}")
     print(
-        f"{len(found)} of {len(photos)} photos in {photos.manifest.root}, "
+        f"{len(found)} of {counted(len(photos), 'photo')} in {photos.manifest.root}, "
         f"by {photos.space.checkpoint}",
         file=sys.stderr,
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from visionweave.cli.weights_add import AcceptLicense, add
+from visionweave.cli.words import counted
 
 __all__ = ["app"]
 
@@ -27,14 +28,14 @@ app = typer.Typer(
 )
 
 Names = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="Checkpoints, or profiles such as base.")
+    list[str], typer.Argument(metavar="NAME", help="Checkpoints, or profiles such as base.")
 ]
 
 
 @app.command("list")
 def list_(
     family: Annotated[
-        str | None, typer.Argument(metavar="[FAMILY]", help="Only those of a family of nodes.")
+        str | None, typer.Argument(metavar="FAMILY", help="Only those of a family of nodes.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
@@ -98,7 +99,7 @@ def pull(names: Names, accept_license: AcceptLicense = None) -> int:
 @app.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="These; else all that are here.")
+        list[str] | None, typer.Argument(metavar="NAME", help="These; else all that are here.")
     ] = None,
 ) -> int:
     """Hash files again, and compare with what is listed.
@@ -122,7 +123,7 @@ def verify(
             print("\n".join(wrong), file=sys.stderr)
         elif here or names:
             absent = f", {lacking} not here" if lacking else ""
-            count = "1 file" if len(here) == 1 else f"{len(here)} files"
+            count = counted(len(here), "file")
             print(f"{each.name}: {count} verified{absent} ({checkpoint_size(each)})")
         bad += bool(wrong) or bool(names and lacking)
     return 1 if bad else 0

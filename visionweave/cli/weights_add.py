@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from visionweave.cli.words import counted
+
 if TYPE_CHECKING:
     from visionweave.weights.lock import Checkpoint, WeightFile
 
@@ -21,7 +23,7 @@ AcceptLicense = Annotated[
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is, or shall be, called.")],
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Its files on this machine.")
+        list[Path] | None, typer.Argument(metavar="FILE", help="Its files on this machine.")
     ] = None,
     urls: Annotated[
         list[str] | None, typer.Option("--url", help="Where to fetch a file; may be repeated.")
@@ -129,8 +131,8 @@ def _check_count(option: str, given: list[str], wanted: int) -> None:
     from visionweave.errors import WeightsError
 
     if given and len(given) != wanted:
-        number = "1 file" if wanted == 1 else f"{wanted} files"
-        raise WeightsError(f"{len(given)} {option} for {number}; give one for each")
+        files = counted(wanted, "file")
+        raise WeightsError(f"{len(given)} {option} for {files}; give one for each")
 
 
 def _check_family(family: str) -> None:

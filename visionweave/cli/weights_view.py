@@ -99,7 +99,8 @@ def checkpoint_table(checkpoints: list[Checkpoint], lock: Lock) -> None:
     # The same terms are said once, however many checkpoints are under them.
     terms = {(each.license, each.commercial, each.terms) for each in checkpoints if each.restricted}
     for license, commercial, text in sorted(terms):
-        console.print(Text.assemble((f"{license} ({commercial})", "bold"), f": {text}"))
+        said = text or "its terms are not stated"
+        console.print(Text.assemble((f"{license} ({commercial})", "bold"), f": {said}"))
 
 
 def checkpoint_json(checkpoint: Checkpoint, lock: Lock) -> dict[str, Any]:

@@ -268,7 +268,10 @@ def _too_long(file: WeightFile, total: int) -> WeightsError:
 
 def _no_room(path: Path, needed: int | None) -> str:
     much = "" if needed is None else f" for another {size_text(needed)}"
+    part = path.with_name(f"{path.name}.part")
+    came = part.exists() and part.stat().st_size > 0
+    kept = ". What came is kept: the same command goes on from there" if came else ""
     return (
         f"{path}: the disk has no room{much}. Make some, or set VISIONWEAVE_WEIGHTS to a folder on "
-        "another disk. What came is kept: the same command goes on from there"
+        f"another disk{kept}"
     )
