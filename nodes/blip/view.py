@@ -10,6 +10,7 @@ from PIL.Image import Resampling
 from visionweave import Cutout, Fit, Image
 
 from .._paint import parse_colour
+from .._squares import in_square
 
 __all__ = ["Pixels", "shown"]
 
@@ -23,16 +24,7 @@ def shown(image: Image | Cutout, side: int, background: str) -> Pixels:
     middle of a square of `background`: transparent pixels have no colour, and a long thin object
     would be squeezed as no photo ever was.
     """
-    rgb = image.shrunk(Fit(short=side)) if isinstance(image, Image) else _laid(image, background)
+    if isinstance(image, Cutout):
+        return in_square(image, side, parse_colour(background), Resampling.BICUBIC)
+    rgb = image.shrunk(Fit(short=side))
     return np.asarray(PIL.Image.fromarray(rgb).resize((side, side), Resampling.BICUBIC))
-
-
-def _laid(cutout: Cutout, background: str) -> Pixels:
-    colour = parse_colour(background)
-    rgb = cutout.over(colour)
-    height, width = rgb.shape[:2]
-    longer = max(height, width)
-    top, left = (longer - height) // 2, (longer - width) // 2
-    square = np.full((longer, longer, 3), colour, np.uint8)
-    square[top : top + height, left : left + width] = rgb
-    return square

@@ -12,7 +12,7 @@ from visionweave.weights import checkpoint
 
 from .._paint import parse_colour
 from .model import Clip, Vector, Vectors, image_size, load_clip
-from .view import Pixels, squared
+from .view import Pixels
 
 __all__ = ["LICENSE", "PAPER", "ClipNode", "Share"]
 
@@ -53,7 +53,7 @@ class ClipNode(ModelNode):
         """Embed a picture, (D,)."""
         view = self.clip.view
         if isinstance(content, Cutout):
-            pixels = view.of(squared(content, self.background))
+            pixels = view.of_cutout(content, self.background)
         else:
             pixels = view.of(content.shrunk(view.fit), content.size_wh)
         return await self.encode_images(pixels)

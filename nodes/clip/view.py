@@ -14,10 +14,12 @@ from PIL.Image import Resampling
 from visionweave import Cutout, Fit
 from visionweave.errors import WeightsError
 
-__all__ = ["RGB", "Pixels", "View", "squared"]
+from .._paint import RGB
+from .._squares import in_square
+
+__all__ = ["Pixels", "View"]
 
 Pixels = npt.NDArray[np.uint8]
-RGB = tuple[int, int, int]
 
 FILTERS = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}
 MODES = ("shortest", "squash")
@@ -97,6 +99,14 @@ class View:
         )
         return np.asarray(_middle(resized, self.size))
 
+    def of_cutout(self, cutout: Cutout, background: RGB) -> Pixels:
+        """Return what the model sees of a cutout: (size, size, 3) uint8, on a square of one colour.
+
+        So nothing is cropped: a bottle that stands upright would else be seen without its neck and
+        its foot.
+        """
+        return in_square(cutout, self.size, background, FILTERS[self.interpolation])
+
     def _target(self, size_wh: tuple[int, int]) -> tuple[int, int]:
         """The size to which a photo is resized."""
         if self.resize_mode == "squash":
@@ -124,17 +134,3 @@ def _middle(picture: PIL.Image.Image, side: int) -> PIL.Image.Image:
     width, height = min(side, picture.width), min(side, picture.height)
     left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
     return picture.crop((left, top, left + width, top + height))
-
-
-def squared(cutout: Cutout, background: RGB) -> Pixels:
-    """Lay a cutout on the middle of a square of one colour, (s, s, 3), so that nothing is cropped.
-
-    A bottle that stands upright would else be seen without its neck and its foot.
-    """
-    height, width = cutout.rgba.shape[:2]
-    side = max(height, width)
-    square = np.empty((side, side, 3), np.uint8)
-    square[:] = background
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = cutout.over(background)
-    return square
