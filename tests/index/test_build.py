@@ -269,6 +269,17 @@ def test_a_missing_disk_loses_nothing(library: Library) -> None:
     assert summary.counts == counted(same=3)
 
 
+def test_photos_in_a_folder_that_cannot_be_looked_into_stay(library: Library) -> None:
+    closed = library.photos / "street/yard"
+    (library.photos / "yard").rename(closed)
+    library.run()
+    assert len(library.names()) == 3
+    closed.rename(library.photos.with_name("unplugged"))
+    closed.symlink_to(closed)  # a loop: an error that tells of no file whether it is there
+    _, summary = library.run(library.photos / "street")
+    assert summary.counts == counted(same=3)
+
+
 def test_an_index_inside_the_folder_is_not_in_the_way(library: Library) -> None:
     library.out = library.photos / "library.vwindex"
     library.run()

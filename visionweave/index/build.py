@@ -28,6 +28,7 @@ from visionweave.index.look import Seen, absolute, look, size_and_times
 from visionweave.index.space import Space
 from visionweave.index.writer import IndexWriter
 from visionweave.jobs.photos import Photo
+from visionweave.photo.state import is_gone
 from visionweave.pipeline import Pipeline
 from visionweave.values import Image
 
@@ -238,7 +239,7 @@ class _Build:
         inside = os.path.join(self.common, "")  # noqa: PTH118 - a Path ends in no separator
         for path in entries.keys() - given:
             missed = path.startswith(inside) or entries[path].sha256 in here
-            if self.job.prune or (missed and not os.path.lexists(path)):
+            if self.job.prune or (missed and is_gone(path)):
                 del entries[path]
 
     def _count(self) -> None:

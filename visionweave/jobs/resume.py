@@ -16,7 +16,7 @@ from visionweave.jobs.journal import DONE, Entry, Journal
 from visionweave.jobs.lines import read_lines
 from visionweave.jobs.photos import Photo, result_folders
 from visionweave.jobs.writer import Work
-from visionweave.photo.state import FileState
+from visionweave.photo.state import FileState, is_gone
 
 __all__ = [
     "check_names",
@@ -161,7 +161,7 @@ def check_names(photos: Sequence[Photo], journal: Journal) -> None:
         if entry is None or entry.path is None:
             continue
         before = Path(entry.path)
-        if before == photo.path.absolute() or _is_gone(before):
+        if before == photo.path.absolute() or is_gone(before):
             continue
         if not _same(before, photo.path):
             raise JobError(
@@ -177,19 +177,8 @@ def deleted_photos(photos: Sequence[Photo], journal: Journal) -> list[str]:
     return [
         entry.photo
         for entry in journal.entries()
-        if entry.photo not in names and entry.path is not None and _is_gone(Path(entry.path))
+        if entry.photo not in names and entry.path is not None and is_gone(Path(entry.path))
     ]
-
-
-def _is_gone(path: Path) -> bool:
-    """Whether there is no such file: of a folder that cannot be read nobody knows."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _same(one: Path, other: Path) -> bool:

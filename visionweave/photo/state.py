@@ -11,7 +11,7 @@ from pathlib import Path
 
 from visionweave.errors import ImageError
 
-__all__ = ["FileState", "is_in", "look", "look_settled", "unchanged"]
+__all__ = ["FileState", "is_gone", "is_in", "look", "look_settled", "unchanged"]
 
 TICK_NS = 50_000_000
 """A change so soon after another may leave a file's times as they were."""
@@ -85,3 +85,14 @@ def is_in(path: Path, state: FileState) -> bool:
         return look(path) == state
     except OSError:
         return False
+
+
+def is_gone(path: str | os.PathLike[str]) -> bool:
+    """Whether there is no such file, nor a link: of a folder that cannot be read nobody knows."""
+    try:
+        Path(path).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
