@@ -45,11 +45,11 @@ class Camera:
     def around(cls, mesh: Mesh, azimuth_deg: float, elevation_deg: float, fov_deg: float) -> Self:
         """A camera that sees the whole mesh and looks at the middle of its bounds.
 
-        Its distance is the same from every side.
+        Its distance is the same from every side. Vertices without a face are not seen.
         """
-        low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-        middle = (low.astype(float) + high) / 2
-        radius = max(float(np.linalg.norm(mesh.vertices - middle, axis=1).max()), SMALLEST)
+        used = mesh.vertices[np.unique(mesh.faces)]
+        middle = (used.min(axis=0).astype(float) + used.max(axis=0)) / 2
+        radius = max(float(np.linalg.norm(used - middle, axis=1).max()), SMALLEST)
         distance = MARGIN * radius / math.sin(math.radians(fov_deg) / 2)
         x, y, z = middle.tolist()
         return cls(azimuth_deg, elevation_deg, distance, fov_deg, (x, y, z))

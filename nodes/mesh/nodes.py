@@ -19,7 +19,7 @@ from .raster import render
 Ints = npt.NDArray[np.intp]
 
 
-@node("mesh.render")
+@node("mesh.render", version=2)
 class Render(Node):
     """Draw a mesh from all around: a turntable.
 
@@ -75,9 +75,9 @@ class Measures:
         vertices, faces: how many the mesh has.
         parts: how many pieces, each of faces that hang together.
         watertight: whether every edge joins two faces, so that there is an inside; if need be with
-            vertices at one and the same place taken as one.
+            vertices at one and the same place taken as one. Faces that collapsed do not count.
         volume: in cubed units of the mesh, negative when it is inside out; None without an inside.
-        size_whd: width, height and depth of its bounds (x, y, z).
+        size_whd: width, height and depth of the faces' bounds (x, y, z).
     """
 
     vertices: int
@@ -98,7 +98,7 @@ class Measures:
         )
 
 
-@node("mesh.report")
+@node("mesh.report", version=2)
 class Report(Node):
     """Say in a line what a mesh is: watertight or open, its parts, volume, faces and size.
 
@@ -148,12 +148,13 @@ def measure(mesh: Mesh) -> Measures:
     import trimesh  # half a second to import
 
     joined = _joined(mesh)
-    solid = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    whole = _whole(joined)
+    solid = trimesh.Trimesh(mesh.vertices, _whole(mesh.faces), process=False)
     if not solid.is_watertight:
-        collapsed = (joined == np.roll(joined, 1, axis=1)).any(axis=1)
-        solid = trimesh.Trimesh(mesh.vertices, joined[~collapsed], process=False)
-    watertight = bool(solid.is_watertight)
-    width, height, depth = (mesh.vertices.max(axis=0) - mesh.vertices.min(axis=0)).tolist()
+        solid = trimesh.Trimesh(mesh.vertices, whole, process=False)
+    watertight = len(whole) > 0 and bool(solid.is_watertight)
+    used = mesh.vertices[np.unique(mesh.faces)]
+    width, height, depth = (used.max(axis=0) - used.min(axis=0)).tolist()
     return Measures(
         len(mesh.vertices),
         len(mesh.faces),
@@ -169,6 +170,11 @@ def _joined(mesh: Mesh) -> Ints:
     _, first, place = np.unique(mesh.vertices, axis=0, return_index=True, return_inverse=True)
     joined: Ints = first[place.reshape(-1)][mesh.faces]
     return joined
+
+
+def _whole(faces: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """Those of (F, 3) faces that have three corners, and did not collapse to a line or a point."""
+    return faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
 
 
 def _parts(faces: Ints) -> Ints:

@@ -233,6 +233,30 @@ def test_a_mesh_turned_inside_out_has_a_negative_volume() -> None:
     assert measure(turned).volume == pytest.approx(-1)
 
 
+@pytest.mark.parametrize("faces", [[(0, 0, 0)], [(0, 1, 1)], [(3, 4, 5), (5, 4, 3)]], ids=str)
+@pytest.mark.filterwarnings("error")
+def test_a_mesh_of_collapsed_faces_alone_is_open(faces: Any) -> None:
+    places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), *[(2, 2, 2)] * 3]
+    found = measure(Mesh(np.array(places, np.float32), np.array(faces, np.int32)))
+    assert (found.watertight, found.volume) == (False, None)
+
+
+def test_collapsed_faces_leave_a_whole_mesh_watertight() -> None:
+    whole = ball()
+    faces = np.concatenate([whole.faces, [(0, 0, 0), (3, 5, 5)]]).astype(np.int32)
+    found = measure(Mesh(whole.vertices, faces))
+    assert (found.watertight, found.volume) == (True, measure(whole).volume)
+
+
+def test_vertices_without_a_face_count_neither_for_the_size_nor_for_the_camera() -> None:
+    whole = box((1, 2, 3))
+    astray = np.concatenate([whole.vertices, [(1000, 0, 0)]]).astype(np.float32)
+    mesh = Mesh(astray, whole.faces)
+    found = measure(mesh)
+    assert (found.vertices, found.size_whd) == (25, (1.0, 2.0, 3.0))
+    assert Camera.around(mesh, 10, 20, 40) == Camera.around(whole, 10, 20, 40)
+
+
 def test_the_report_is_one_line_about_its_object() -> None:
     report = Report()(box((0.5, 2, 1)))
     assert report == Text(
