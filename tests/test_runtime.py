@@ -54,6 +54,12 @@ def test_an_unknown_precision_is_refused_before_anything_runs() -> None:
         Pipeline(out=Input("text", Text)).run(text="a", precision="fp8")
 
 
+def test_an_unknown_precision_is_told_from_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISIONWEAVE_PRECISION", "fp8")
+    with pytest.raises(DeviceError, match=r"^\$VISIONWEAVE_PRECISION: precision must be one of"):
+        Runtime.get()
+
+
 SMAPS = Path("/proc/self/smaps")
 HUGE = """
 from pathlib import Path

@@ -70,9 +70,13 @@ class Runtime:
         Raises:
             DeviceError: there is no such precision.
         """
-        return _runtime(
-            _meant(device, "VISIONWEAVE_DEVICE"), _meant(precision, "VISIONWEAVE_PRECISION")
-        )
+        meant = _meant(precision, "VISIONWEAVE_PRECISION")
+        try:
+            return _runtime(_meant(device, "VISIONWEAVE_DEVICE"), meant)
+        except DeviceError as error:
+            if meant == precision:
+                raise
+            raise DeviceError(f"$VISIONWEAVE_PRECISION: {error}") from None
 
     @property
     def expected(self) -> tuple[str, str]:
