@@ -137,7 +137,7 @@ class Dedupe(Node):
         one, other = areas[:, None], areas[None, :]
         labels = np.array(masks.boxes.labels, object)
         same_label = labels[:, None] == labels[None, :]
-        # Shares, not pixels: .55 * 100 is more than 55. Two empty masks share 0 of 1.
+        # Shares, not pixels: .56 * 25 is more than 14. Two empty masks share 0 of 1.
         found = shared / np.maximum(one + other - shared, 1) >= self.iou
         if self.containment is not None:
             smaller, larger = np.minimum(one, other), np.maximum(one, other)

@@ -88,7 +88,8 @@ def test_filter(settings: dict[str, object], kept: list[int]) -> None:
 
 
 CUP, MUG = block(0, 0, 10, 10), block(0, 0, 10, 9)  # 90 of 100 pixels are shared
-LINE, PIECE = block(0, 0, 20, 1), block(0, 0, 11, 1)  # 11 of 20; .55 * 20 is a little more
+TILE = block(0, 0, 5, 5)
+PIECE = block(0, 0, 5, 2) | block(0, 2, 4, 3)  # 14 of 25 pixels; .56 * 25 is a little more
 BODY, HAT, COAT = block(0, 0, 10, 10), block(0, 0, 10, 3), block(0, 0, 10, 6)
 
 
@@ -107,12 +108,17 @@ BODY, HAT, COAT = block(0, 0, 10, 10), block(0, 0, 10, 3), block(0, 0, 10, 6)
             [CUP, MUG], "cm", [1, 1], {"iou": 0.91, "containment": None}, [0, 1], id="below it"
         ),
         pytest.param(
-            [LINE, PIECE], "lp", [1, 1], {"iou": 0.55, "containment": None}, [0], id="exactly .55"
+            [TILE, PIECE], "tp", [1, 1], {"iou": 0.56, "containment": None}, [0], id="exactly .56"
         ),
         pytest.param(
-            [LINE, block(0, 0, 11, 10)], "aa", [1, 1], {"containment": 0.55}, [1], id=".55 inside"
+            [TILE, PIECE | block(6, 0, 20, 10)],
+            "aa",
+            [1, 1],
+            {"containment": 0.56},
+            [1],
+            id=".56 inside",
         ),
-        pytest.param([LINE, PIECE], "lp", [1, 1], {"part_ratio": 0.55}, [0], id="a part of .55"),
+        pytest.param([TILE, PIECE], "tp", [1, 1], {"part_ratio": 0.56}, [0], id="a part of .56"),
         pytest.param([BODY, HAT], "bh", [0.5, 0.9], {}, [0, 1], id="a part stays with its whole"),
         pytest.param([BODY, HAT], "bb", [0.5, 0.9], {}, [1], id="a part has a label of its own"),
         pytest.param([BODY, COAT], "bc", [0.9, 0.5], {}, [0], id="too large to be a part"),
