@@ -56,9 +56,13 @@ def tight_box(mask: Mask) -> Floats:
 
 
 def jittered(xyxy: Floats, rng: np.random.Generator, side: int) -> Floats:
-    """Return a box as a detector finds it: each edge off by some per cent, or hardly at all."""
+    """Return a box as a detector finds it: each edge off by some per cent, or hardly at all.
+
+    So far off are the boxes of mini-grounding-dino: half of their edges by 4% of the object's
+    side, one in ten by 12%.
+    """
     size = np.tile(xyxy[2:] - xyxy[:2], 2)
-    moved = xyxy + rng.normal(0, rng.uniform(0, 0.08), 4) * size
+    moved = xyxy + rng.normal(0, rng.uniform(0, 0.13), 4) * size
     corners = moved.clip(0, side).reshape(2, 2)
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)]).astype(np.float32)
 

@@ -53,7 +53,7 @@ class Training(Task):
     """
 
     name = "ram"
-    schedule = Schedule(images=260_000, batch=16, rate=8e-4, warmup=300, cooldown=0.3, ema=0.998)
+    schedule = Schedule(images=380_000, batch=16, rate=8e-4, warmup=300, cooldown=0.3, ema=0.998)
     scenes_for_thresholds = 3000  # of which each tag is in some 150
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ class Training(Task):
     """Trains mini-sam."""
 
     name = "sam"
-    schedule = Schedule(images=66_000, batch=8, rate=8e-4, cooldown=0.3)
+    schedule = Schedule(images=68_000, batch=8, rate=8e-4, cooldown=0.3)
     entry = {"config": CONFIG}  # noqa: RUF012
 
     @cached_property
