@@ -32,6 +32,12 @@ def names(*given: str, leave_out: Path | None = None) -> list[str]:
 EVERYTHING = ["a/1.jpg", "a/2.PNG", "b/1.jpg", "b/deep/3.webp", "top.tif"]
 
 
+def test_what_file_systems_keep_for_themselves_is_passed_over(folder: Path) -> None:
+    (folder / "photos/lost+found").mkdir()
+    (folder / "photos/lost+found/5.jpg").touch()
+    assert names("photos") == EVERYTHING
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

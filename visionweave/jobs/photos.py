@@ -25,6 +25,9 @@ from visionweave.photo.files import SUFFIXES
 
 __all__ = ["Photo", "check_apart", "find_photos", "result_folders"]
 
+OF_DISKS = frozenset({"lost+found", "$RECYCLE.BIN", "System Volume Information"})
+"""Folders that file systems keep for themselves, and few may look into."""
+
 
 @dataclass(frozen=True, slots=True)
 class Photo:
@@ -43,8 +46,8 @@ def find_photos(given: Sequence[str], leave_out: Path | None = None) -> list[Pho
     """Return the photos that files, folders and glob patterns stand for, sorted by name.
 
     Folders are searched with all below them, for files with the suffix of a picture; hidden files
-    and folders are passed over, links to folders are not followed. A file that is named itself is
-    taken whatever its suffix. Each photo is taken once.
+    and folders and those `OF_DISKS` are passed over, links to folders are not followed. A file that is named
+    itself is taken whatever its suffix. Each photo is taken once.
 
     Args:
         given: paths and patterns.
@@ -195,7 +198,9 @@ def _below(folder: str, left_out: str) -> Iterator[str]:
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) != left_out
+            if not name.startswith(".")
+            and name not in OF_DISKS
+            and os.path.realpath(os.path.join(place, name)) != left_out
         )
         for name in sorted(names):
             if not name.startswith(".") and _is_picture(name):
