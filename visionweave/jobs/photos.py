@@ -45,9 +45,9 @@ class Photo:
 def find_photos(given: Sequence[str], leave_out: Path | None = None) -> list[Photo]:
     """Return the photos that files, folders and glob patterns stand for, sorted by name.
 
-    Folders are searched with all below them, for files with the suffix of a picture; hidden files
-    and folders and those `OF_DISKS` are passed over, links to folders are not followed. A file that is named
-    itself is taken whatever its suffix. Each photo is taken once.
+    Folders are searched with all below them, for files with the suffix of a picture; hidden
+    files and folders and those `OF_DISKS` are passed over, links to folders are not followed. A
+    file that is named itself is taken whatever its suffix. Each photo is taken once.
 
     Args:
         given: paths and patterns.
