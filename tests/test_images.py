@@ -193,7 +193,7 @@ def test_a_transparent_photo_is_shrunk_over_white(tmp_path: Path) -> None:
 
 def test_a_photo_that_is_decoded_is_not_opened_again(tmp_path: Path) -> None:
     image = Image.open(large(tmp_path / "a.jpg"))
-    assert image.for_fits(None) is image
+    assert image.for_fits(None) is not image
     assert image.for_fits([]) is not image
     image.decode()
     assert image.for_fits([Fit(long=5)]) is image

@@ -176,9 +176,6 @@ def test_the_environment_says_what_auto_means(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("VISIONWEAVE_PRECISION", "bf16")
     assert Runtime.get() is Runtime.get("cpu", "bf16")
     assert Runtime.get("cpu", "fp32").precision == "fp32"  # what is asked for stays
-    monkeypatch.setenv("VISIONWEAVE_PRECISION", "fp8")
-    with pytest.raises(DeviceError, match=r"^precision must be one of auto, bf16, .*; got 'fp8'$"):
-        Runtime.get()
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
