@@ -192,8 +192,9 @@ def test_describe_objects_speaks_of_each_object() -> None:
         for text in result["captions"]:
             if text.origin.label in scene.names:
                 named.append(is_named(text, text.origin.label))
+    # Of all objects: a chain that finds more, and more difficult ones, is none the worse for it.
+    assert sum(named) / sum(len(scene.names) for scene in scenes()) >= 0.6
     assert len(named) >= 24
-    assert np.mean(named) >= 0.62
 
 
 @needs("mini-blip")
