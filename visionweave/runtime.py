@@ -166,7 +166,7 @@ class Runtime:
         A model lives as long as a node refers to it, and is loaded once for all that do. It must
         be an object that can be referred to weakly: not a tuple, list or dict of several.
         """
-        models = _models(self.device, self.precision)
+        models = _MODELS.setdefault((self.device, self.precision), _Models())
         with models.lock:
             model = models.loaded.get(key)
             if model is None:
@@ -190,17 +190,7 @@ class _Models:
         self.lock = threading.RLock()  # a model may be built of shared ones
 
 
-_models_made = threading.Lock()
-
-
-@functools.cache
-def _models_of(device: str, precision: str) -> _Models:
-    return _Models()
-
-
-def _models(device: str, precision: str) -> _Models:
-    with _models_made:  # a cache alone may make two for threads that ask at once
-        return _models_of(device, precision)
+_MODELS: dict[tuple[str, str], _Models] = {}
 
 
 @functools.cache  # not on `get`: a default that is given and one that is not are one runtime

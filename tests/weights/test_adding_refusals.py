@@ -8,6 +8,14 @@ import pytest
 
 from visionweave.cli import main
 
+TWO = """
+    [checkpoint.two]
+    family = "clip"
+    license = "MIT"
+    commercial = "yes"
+    files = [{ name = "config.json" }, { name = "model.bin" }]
+"""
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -33,13 +41,7 @@ def test_files_of_one_name_are_refused(capsys: pytest.CaptureFixture[str], store
 def test_two_files_for_one_of_a_listed_checkpoint_are_refused(
     capsys: pytest.CaptureFixture[str], store: Path
 ) -> None:
-    (store / "weights.lock").write_text("""
-        [checkpoint.two]
-        family = "clip"
-        license = "MIT"
-        commercial = "yes"
-        files = [{ name = "config.json" }, { name = "model.bin" }]
-    """)
+    (store / "weights.lock").write_text(TWO)
     code, err = run(capsys, "add", "two", "p/config.json", "q/config.json")
     assert code == 1
     assert "two: 2 of the files given are called config.json in the store" in err
@@ -58,13 +60,7 @@ def test_files_of_one_name_can_be_given_names_of_their_own(
 def test_a_file_can_be_said_to_be_one_of_a_listed_checkpoint(
     capsys: pytest.CaptureFixture[str], store: Path
 ) -> None:
-    (store / "weights.lock").write_text("""
-        [checkpoint.two]
-        family = "clip"
-        license = "MIT"
-        commercial = "yes"
-        files = [{ name = "config.json" }, { name = "model.bin" }]
-    """)
+    (store / "weights.lock").write_text(TWO)
     assert run(capsys, "add", "two", "p/config.json", "--file", "model.bin")[0] == 0
     assert (store / "two/model.bin").read_text() == "p"
     code, err = run(capsys, "add", "two", "p/config.json", "--file", "other.bin")

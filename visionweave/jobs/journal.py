@@ -10,7 +10,6 @@ the lines that count no more are taken out.
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -23,6 +22,7 @@ from typing import Any, BinaryIO, Self
 
 from visionweave.atomic import remove_halves, sync_folder, write_atomic
 from visionweave.jobs.lines import append_line, is_torn, lines_in
+from visionweave.photo.state import is_gone
 
 __all__ = ["DONE", "Entry", "Journal", "read_last", "remove_files"]
 
@@ -195,7 +195,7 @@ class Journal:
         Few are: what a photo might have needed, such as a file for a traceback, was not made.
         """
         for name in set(before.all_files()).difference(entry.all_files()):
-            if _is_there(self._out / name):
+            if not is_gone(self._out / name):
                 yield name
 
     def _rewrite(self, places: dict[str, int]) -> None:
@@ -250,20 +250,9 @@ def remove_files(out: Path, names: Iterable[str]) -> None:
     for name in names:
         path = out / name
         remove_halves(path)
-        if _is_there(path):
+        if not is_gone(path):
             path.unlink(missing_ok=True)
         for folder in path.parents:
             if folder == out or not folder.is_dir() or any(folder.iterdir()):
                 break
             folder.rmdir()
-
-
-def _is_there(path: Path) -> bool:
-    """Whether there is a file, or a link; a name that is too long for one has none."""
-    try:
-        path.lstat()
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-            raise
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -88,11 +89,12 @@ def is_in(path: Path, state: FileState) -> bool:
 
 
 def is_gone(path: str | os.PathLike[str]) -> bool:
-    """Whether there is no such file, nor a link: of a folder that cannot be read nobody knows."""
+    """Whether there is no such file, nor a link: of a folder that cannot be read nobody knows.
+
+    A name that is too long for a file is none's.
+    """
     try:
         Path(path).lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
     return False
